@@ -1,0 +1,2 @@
+"""The edge: DICOM, DICOMweb, web, commands and workers. It opens the sockets and assembles the
+parts."""

@@ -1,0 +1,170 @@
+"""Which commands are there, and how are they called?"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from gateway.settings import Settings, described, read_settings
+from worklist.errors import Code, Refusal
+from worklist.person import Role
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. Exit code 0, 1 for a failure, 2 for wrong usage; one clear line on stderr,
+    no traceback."""
+    given = parser().parse_args(arguments)
+    try:
+        return _run(given, read_settings())
+    except Refusal as refusal:
+        print(f"teleread: {refusal.message}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 1
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    root = argparse.ArgumentParser(
+        prog="teleread", description="The gateway that lets a hospital read for its health centers."
+    )
+    verbs = root.add_subparsers(dest="verb", required=True, metavar="COMMAND")
+
+    serve = verbs.add_parser("serve", help="run in the foreground; SIGTERM stops it cleanly")
+    serve.add_argument(
+        "--only", nargs="+", choices=("dicom", "web", "worker"), help="only these parts"
+    )
+    verbs.add_parser("settings", help="every setting with its sentence and value")
+    verbs.add_parser("upgrade", help="bring the schema of the index up to this version")
+
+    site = _group(verbs, "site", "institutions")
+    add = site.add_parser("add", help="add or change a site")
+    add.add_argument("key", metavar="KEY")
+    add.add_argument("--name", required=True)
+    add.add_argument("--name-en", help="the English name")
+    add.add_argument("--kind", choices=("center", "hospital"), default="center")
+    add.add_argument("--read-by", nargs="+", default=[], metavar="HOSPITAL")
+    add.add_argument("--timezone", default="Asia/Shanghai")
+    add.add_argument("--phone", help="the number to call")
+    site.add_parser("list", help="every site")
+
+    device = _group(verbs, "device", "AE Titles that may call")
+    add = device.add_parser("add", help="register a device")
+    add.add_argument("site", metavar="SITE")
+    add.add_argument("ae_title", metavar="AE_TITLE")
+    add.add_argument("--called", metavar="ALIAS", help="only under this called AE Title")
+    add.add_argument("--host", help="only from this address; with --port also a destination")
+    add.add_argument("--port", type=_port)
+    add.add_argument(
+        "--modality", help="what the device makes, such as ECG for a cart that sends PDFs"
+    )
+    device.add_parser("list", help="every device")
+
+    user = _group(verbs, "user", "people")
+    add = user.add_parser("add", help="add a person; the password comes on standard input")
+    add.add_argument("name", metavar="NAME")
+    add.add_argument("--role", required=True, nargs="+", action="extend", choices=list(Role))
+    add.add_argument("--site", required=True)
+    add.add_argument("--password-stdin", action="store_true", required=True)
+    add.add_argument("--display", help="the name as people read it")
+    add.add_argument("--display-en", help="the same in English")
+    add.add_argument("--licence", help="the licence number that signed reports print")
+    add.add_argument("--phone")
+    password = user.add_parser("password", help="set a new password; it comes on standard input")
+    password.add_argument("name", metavar="NAME")
+    password.add_argument("--password-stdin", action="store_true", required=True)
+
+    token = _group(verbs, "token", "bearer tokens for programs")
+    add = token.add_parser("add", help="make a token; it is shown once")
+    add.add_argument("name", metavar="NAME")
+    add.add_argument("--role", required=True, nargs="+", action="extend", choices=list(Role))
+    add.add_argument("--site", required=True)
+    add.add_argument("--days", type=int, help="how long it is valid")
+    revoke = token.add_parser("revoke", help="end a token")
+    revoke.add_argument("name", metavar="NAME")
+
+    report = _group(verbs, "report", "signed reports")
+    verify = report.add_parser(
+        "verify", help="who signed this PDF and when; exit 1 when it is not genuine"
+    )
+    verify.add_argument("file", metavar="FILE.pdf")
+    return root
+
+
+def _run(given: argparse.Namespace, settings: Settings) -> int:
+    if given.verb == "settings":
+        for name, sentence, value in described(settings):
+            print(f"{name}={value}\n    {sentence}")
+        return 0
+    if given.verb == "serve":
+        from gateway.serve import ROLES, serve
+
+        return serve(settings, given.only or ROLES)
+    if given.verb == "upgrade":
+        return _upgrade(settings)
+    return _on_the_data(f"{given.verb} {given.action}", _values(given), settings)
+
+
+def _on_the_data(command: str, values: dict[str, Any], settings: Settings) -> int:
+    """Here, or in the running server when it owns the data folder."""
+    from gateway import commands
+    from gateway.assemble import assemble
+    from gateway.local import hand_over
+
+    try:
+        parts = assemble(settings)
+    except Refusal as refusal:
+        if refusal.code is not Code.ALREADY_EXISTS:
+            raise
+        answer = hand_over(settings.data_dir, {"command": command, "given": values})
+    else:
+        try:
+            answer = commands.run(parts, command, values)
+        finally:
+            parts.close()
+    if answer["out"]:
+        print(answer["out"])
+    if answer["error"]:
+        print(f"teleread: {answer['error']}", file=sys.stderr)
+    return int(answer["code"])
+
+
+def _upgrade(settings: Settings) -> int:
+    from gateway.assemble import own
+    from storage.migrate import upgrade
+
+    settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with own(settings):
+        done = upgrade(settings.index_url)
+    print("The schema is up to date now." if done else "The schema was up to date already.")
+    return 0
+
+
+def _values(given: argparse.Namespace) -> dict[str, Any]:
+    """What a command was given, as JSON values; a password comes from standard input, never from
+    arguments."""
+    values = {k: v for k, v in vars(given).items() if k not in ("verb", "action", "password_stdin")}
+    if "file" in values:
+        values["file"] = os.path.abspath(values["file"])  # noqa: PTH100 - the server has another folder
+    if getattr(given, "password_stdin", False):
+        values["password"] = sys.stdin.readline().rstrip("\r\n")
+    return values
+
+
+def _group(verbs: Any, name: str, sentence: str) -> Any:
+    group = verbs.add_parser(name, help=sentence)
+    return group.add_subparsers(dest="action", required=True, metavar="ACTION")
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 < port < 65536:
+        raise argparse.ArgumentTypeError("a port is a number from 1 to 65535")
+    return port
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,152 @@
+"""What do the commands that work on the data do? Each is a function over the parts, wherever the
+parts are open.
+
+`run` is called by the command itself when it can open the data folder, and by the running server
+when the command hands its work over.
+"""
+
+import argparse
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from gateway import people
+from gateway.assemble import Parts
+from gateway.verify import verify_document
+from worklist.errors import Code, Refusal
+from worklist.person import Person, roles_of
+from worklist.site import Site, SiteKind, checked_ae_title, checked_site
+
+# what a command prints; an exit code other than 0 is for answers such as "not genuine"
+Answer = tuple[int, str]
+
+
+def site_add(parts: Parts, given: argparse.Namespace) -> Answer:
+    """Add a Site, or change the one of this key."""
+    site = checked_site(
+        Site(
+            key=given.key,
+            name=given.name,
+            name_en=given.name_en or given.name,
+            kind=SiteKind(given.kind),
+            timezone=given.timezone,
+            phone=given.phone,
+            read_by=frozenset(given.read_by),
+        )
+    )
+    with parts.new_unit() as unit:
+        unit.people.save_site(site, parts.now())
+    if site.kind is SiteKind.HOSPITAL:
+        people.ensure_authority(parts, site.key)
+    return 0, f"Site {site.key} is there."
+
+
+def site_list(parts: Parts, _: argparse.Namespace) -> Answer:
+    """One line for each Site."""
+    with parts.view() as unit:
+        sites = unit.people.sites().values()
+    lines = [
+        "\t".join((one.key, one.kind, one.name, one.timezone, ",".join(sorted(one.read_by)) or "-"))
+        for one in sites
+    ]
+    return 0, "\n".join(lines) or "There is no site yet. Begin with: teleread site add"
+
+
+def device_add(parts: Parts, given: argparse.Namespace) -> Answer:
+    """Register an AE Title that may call."""
+    if given.port is not None and not given.host:
+        raise Refusal(Code.INVALID, "--port needs --host.")
+    with parts.new_unit() as unit:
+        site = unit.people.site(given.site)
+        unit.people.add_device(
+            site=site.key,
+            ae_title=checked_ae_title(given.ae_title),
+            called=checked_ae_title(given.called) if given.called else None,
+            host=given.host,
+            port=given.port,
+            modality=given.modality,
+            one_per_image=False,
+        )
+    return 0, f"Device {given.ae_title} may call for {site.key}."
+
+
+def device_list(parts: Parts, _: argparse.Namespace) -> Answer:
+    """One line for each device."""
+    with parts.view() as unit:
+        devices = unit.people.devices()
+    lines = [
+        "\t".join(
+            (one.site, one.ae_title, one.called or "-", one.host or "-", str(one.port or "-"))
+        )
+        for one in devices
+    ]
+    return 0, "\n".join(lines) or "There is no device yet. Begin with: teleread device add"
+
+
+def user_add(parts: Parts, given: argparse.Namespace) -> Answer:
+    """Add an account; a reader gets a certificate whose key only the password opens."""
+    person = Person(
+        name=given.name,
+        display=given.display or given.name,
+        display_en=given.display_en or given.display or given.name,
+        roles=roles_of(given.role),
+        site=given.site,
+        licence_number=given.licence,
+        phone=given.phone,
+    )
+    people.add_user(parts, person, given.password)
+    return 0, f"User {person.name} may sign in."
+
+
+def user_password(parts: Parts, given: argparse.Namespace) -> Answer:
+    """Set a new password: sessions end, the old certificate is revoked, a new one is issued."""
+    people.set_password(parts, given.name, given.password)
+    return 0, f"User {given.name} has a new password and, as a reader, a new certificate."
+
+
+def token_add(parts: Parts, given: argparse.Namespace) -> Answer:
+    """Make a bearer token for a program; it is shown once."""
+    lifetime = timedelta(days=given.days) if given.days else None
+    token = people.add_token(parts, given.name, given.site, roles_of(given.role), lifetime)
+    return 0, token
+
+
+def token_revoke(parts: Parts, given: argparse.Namespace) -> Answer:
+    """End a token."""
+    with parts.new_unit() as unit:
+        if not unit.people.revoke_token(given.name, parts.now()):
+            raise Refusal(Code.NOT_FOUND, f"There is no token {given.name!r}.")
+    return 0, f"Token {given.name} is revoked."
+
+
+def report_verify(parts: Parts, given: argparse.Namespace) -> Answer:
+    """Who signed this PDF and when, or why it is not genuine."""
+    try:
+        document = Path(given.file).read_bytes()
+    except OSError as error:
+        raise Refusal(Code.INVALID, f"{given.file}: {error.strerror}.") from error
+    verdict = verify_document(parts, document)
+    return (0 if verdict.matches else 1), verdict.text()
+
+
+COMMANDS: Mapping[str, Callable[[Parts, argparse.Namespace], Answer]] = {
+    "site add": site_add,
+    "site list": site_list,
+    "device add": device_add,
+    "device list": device_list,
+    "user add": user_add,
+    "user password": user_password,
+    "token add": token_add,
+    "token revoke": token_revoke,
+    "report verify": report_verify,
+}
+
+
+def run(parts: Parts, command: str, given: dict[str, Any]) -> dict[str, Any]:
+    """Do one command; its answer or its refusal as JSON values."""
+    try:
+        code, text = COMMANDS[command](parts, argparse.Namespace(**given))
+    except Refusal as refusal:
+        return {"code": 1, "out": "", "error": refusal.message}
+    return {"code": code, "out": text, "error": ""}

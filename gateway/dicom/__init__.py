@@ -1,0 +1,1 @@
+"""How do DICOM devices talk to the gateway? Associations, and the services on them."""

@@ -1,0 +1,103 @@
+"""What does a C-STORE do, and what is answered?"""
+
+import errno
+import logging
+import re
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from gateway.dicom.status import BROKEN_INSIDE, SUCCESS, status_of
+from storage.ingest import Ingest, Received
+from worklist.errors import Code, Refusal
+from worklist.site import Device
+
+log = logging.getLogger("teleread.dicom")
+
+_ROOT: Final = Path(__file__).resolve().parents[2]
+_ROOMS = frozenset({"gateway", "storage", "viewers", "worklist"})
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE, errno.ENFILE})
+
+
+@dataclass(frozen=True)
+class StoreRequest:
+    """One C-STORE as it came in. `data` is the data set's bytes as received, valid during the call.
+
+    `sop_class` and `sop_instance` are the command's Affected SOP Class and Instance UID as sent (""
+    when missing); `abstract_syntax` and `transfer_syntax` are those of its presentation context.
+    """
+
+    device: Device
+    called: str
+    association: str
+    abstract_syntax: str
+    transfer_syntax: str
+    sop_class: str
+    sop_instance: str
+    data: memoryview
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Status (0000,0900) and Error Comment (0000,0902) of a response; it names no patient."""
+
+    status: int
+    comment: str = ""
+
+
+def store(ingest: Ingest, request: StoreRequest) -> Answer:
+    """Hand one instance to the door. Success: kept for good. Every failure is one log line."""
+    try:
+        _check_command(request)
+        ingest.receive(
+            Received(
+                device=request.device,
+                called=request.called,
+                data=request.data,
+                transfer_syntax=request.transfer_syntax,
+                sop_class=request.sop_class,
+                sop_instance=request.sop_instance,
+                association=request.association,
+            )
+        )
+    except Refusal as refusal:
+        return _failed(request, status_of(refusal.code), refusal.code, refusal.message)
+    except OSError as error:
+        status = status_of(Code.OUT_OF_RESOURCES) if error.errno in _FULL else BROKEN_INSIDE
+        return _failed(request, status, where(error), "The gateway could not keep the instance.")
+    except Exception as error:  # an instance that breaks us must not end the association
+        return _failed(request, BROKEN_INSIDE, where(error), "The gateway failed; try again later.")
+    return Answer(SUCCESS)
+
+
+def where(error: BaseException) -> str:
+    """The error's kind and place, without its message: that could hold what no log may hold."""
+    at = ""
+    for frame in traceback.extract_tb(error.__traceback__):
+        place = Path(frame.filename)
+        inside = place.is_relative_to(_ROOT) and place.relative_to(_ROOT).parts[0] in _ROOMS
+        if inside or not at:
+            at = f" at {place.relative_to(_ROOT) if inside else place.name}:{frame.lineno}"
+    code = f" {errno.errorcode.get(error.errno or 0, '')}" if isinstance(error, OSError) else ""
+    return f"{type(error).__name__}{code}{at}"
+
+
+def _check_command(request: StoreRequest) -> None:
+    """The command must name an instance of the class its context is for (PS3.7 9.3.1.1)."""
+    if not request.sop_class or not request.sop_instance:
+        raise Refusal(Code.MISSING_UID, "The command names no SOP Class or SOP Instance UID.")
+    if request.sop_class != request.abstract_syntax:
+        raise Refusal(Code.COMMAND_DISAGREES, "The command's SOP Class is not that of its context.")
+
+
+def _failed(request: StoreRequest, status: int, why: str, comment: str) -> Answer:
+    log.warning(
+        "instance %s from %s not stored, status %04X: %s (association %s)",
+        re.sub(r"[^0-9.]", "?", request.sop_instance[:64]) or "without UID",
+        request.device.ae_title,
+        status,
+        why,
+        request.association,
+    )
+    return Answer(status, comment)

@@ -1,0 +1,1 @@
+"""The web edge: pages, the application's own API, live streams, DICOMweb."""

@@ -1,0 +1,112 @@
+"""Which addresses does the web edge have, and what stands around them?"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+
+from fastapi import FastAPI
+from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from gateway.assemble import Parts
+from gateway.guessing import Guessing
+from gateway.web import (
+    auth,
+    board,
+    center,
+    critical,
+    errors,
+    health,
+    live,
+    notices,
+    pages,
+    reports,
+    tasks,
+    verify,
+)
+from gateway.web.auth import Door
+from gateway.web.guard import BodyLimit, Guard
+from gateway.web.health import Metrics
+from gateway.web.live import Live
+
+SMALLEST_GZIP = 1024
+
+
+def create_app(parts: Parts) -> FastAPI:
+    """The application over one set of parts. `app.state.live.close_from_outside()` ends its open streams."""
+    streams = Live(parts)
+    metrics = Metrics(parts, lambda: streams.count)
+
+    @asynccontextmanager
+    async def life(_: FastAPI) -> AsyncIterator[None]:
+        await streams.open()
+        yield
+        await streams.close()
+
+    app = FastAPI(
+        title="Teleread",
+        version=_version(),
+        openapi_url="/api/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=life,
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
+    )
+    app.state.door = Door(parts, Guessing())
+    app.state.live = streams
+    errors.install(app, parts)
+    for router in (
+        health.routes(parts, metrics),
+        auth.routes(parts),
+        tasks.routes(parts),
+        reports.routes(parts),
+        center.routes(parts),
+        critical.routes(parts),
+        board.routes(parts),
+        notices.routes(parts),
+        live.routes(parts, streams),
+        verify.routes(parts),
+    ):
+        app.include_router(router)
+    _include_viewing(app, parts)
+    app.include_router(pages.routes())
+    app.add_middleware(_Compressed)
+    app.add_middleware(BodyLimit)
+    app.add_middleware(Guard, settings=parts.settings, metrics=metrics)
+    return app
+
+
+class _Compressed:
+    """Lists and cases go out compressed; pictures, frames, documents and streams as they are."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._gzip = GZipMiddleware(
+            app,
+            minimum_size=SMALLEST_GZIP,
+            compresslevel=4,
+            exclude_content_types=(*DEFAULT_EXCLUDED_CONTENT_TYPES, "application/pdf"),
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        compressible = scope["type"] == "http" and scope["path"].startswith("/api/")
+        await (self._gzip if compressible else self._app)(scope, receive, send)
+
+
+def _include_viewing(app: FastAPI, parts: Parts) -> None:
+    if find_spec("gateway.web.viewing") is not None:
+        from gateway.web import viewing
+
+        app.include_router(viewing.routes(parts))
+    if find_spec("gateway.web.dicomweb") is not None:
+        from gateway.web import dicomweb
+
+        app.include_router(dicomweb.routes(parts))
+
+
+def _version() -> str:
+    try:
+        return version("teleread")
+    except PackageNotFoundError:
+        return "0"

@@ -1,0 +1,296 @@
+"""What happens right now? One event stream for each browser.
+
+One reader for all streams: after a commit it reads the new facts once, makes events of them and hands each stream
+what its caller may see. Streams hold no transaction and no thread.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import StreamingResponse
+from sqlalchemy import Row
+from starlette.concurrency import run_in_threadpool
+
+from gateway import people
+from gateway.assemble import Parts
+from gateway.web import values
+from gateway.web.auth import COOKIE, Hand, is_hospital
+from storage.search import Search, TaskRow
+from worklist.errors import Refusal
+from worklist.events import Happened
+from worklist.person import Caller
+from worklist.task import TaskState
+
+log = logging.getLogger("teleread.web.live")
+
+HEARTBEAT = 15.0
+# commits within this time become one look at the journal
+GATHER = 0.05
+# what a stream may be behind; a slower browser is sent away and asks anew
+LONGEST_QUEUE = 2000
+MOST_AT_ONCE = 2000
+
+_OF_TASKS = frozenset(
+    {
+        Happened.TASK_OPENED,
+        Happened.TASK_CLAIMED,
+        Happened.TASK_RELEASED,
+        Happened.TASK_RETURNED,
+        Happened.LEASE_EXPIRED,
+        Happened.REPORT_SIGNED,
+        Happened.REPORT_TAKEN_BACK,
+        Happened.INSTANCE_CAME_LATE,
+    }
+)
+_OF_CRITICALS = frozenset(
+    {
+        Happened.CRITICAL_RAISED,
+        Happened.CRITICAL_ESCALATED,
+        Happened.CRITICAL_CONFIRMED,
+        Happened.CRITICAL_CLOSED,
+    }
+)
+# what the hospital does before a report is out is not told to the center
+_INSIDE = {Happened.REPORT_SIGNED: "signed", Happened.REPORT_TAKEN_BACK: "taken_back"}
+_OF_REPORTS = {
+    Happened.REPORT_BECAME_FINAL: "final",
+    Happened.REPORT_WITHDRAWN: "withdrawn",
+    Happened.REPORT_REPLACED: "replaced",
+    Happened.REPORT_OUTDATED: "final",
+    Happened.REPORT_OPENED: "final",
+    Happened.REPORT_ACKNOWLEDGED: "final",
+}
+_SILENT = frozenset({Happened.STUDY_OPENED})
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing to tell to those who may see `site`. `task` is a row that each caller sees in an own way."""
+
+    id: int
+    name: str
+    site: str
+    inside: bool
+    data: dict[str, Any] = field(default_factory=dict)
+    task: TaskRow | None = None
+
+
+class Stream:
+    """One browser. `None` in the queue ends it."""
+
+    def __init__(self, who: Caller) -> None:
+        self.who = who
+        self.queue: asyncio.Queue[Event | None] = asyncio.Queue(LONGEST_QUEUE)
+
+    def tell(self, events: list[Event]) -> None:
+        """Queue what this caller may see; a queue that is full ends the stream."""
+        for event in events:
+            if not self._may_hear(event):
+                continue
+            if self.queue.full():
+                self.end()
+                return
+            self.queue.put_nowait(event)
+
+    def end(self) -> None:
+        """Nothing more will come."""
+        while self.queue.full():
+            self.queue.get_nowait()
+        self.queue.put_nowait(None)
+
+    def _may_hear(self, event: Event) -> bool:
+        return self.who.may_see(event.site) and (not event.inside or is_hospital(self.who))
+
+
+class Live:
+    """All streams and the one task that reads the journal for them."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._streams: set[Stream] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._changed = asyncio.Event()
+        self._pump: asyncio.Task[None] | None = None
+        self._position = 0
+        self._closed = False
+        parts.index.on_change(self._wake)
+
+    @property
+    def count(self) -> int:
+        """How many streams are open."""
+        return len(self._streams)
+
+    async def open(self) -> None:
+        """Begin to read, on the running loop."""
+        self._loop = asyncio.get_running_loop()
+        self._position = await run_in_threadpool(self._newest)
+        self._pump = asyncio.create_task(self._run())
+
+    async def close(self) -> None:
+        """End every stream at once."""
+        self._closed = True
+        for stream in self._streams:
+            stream.end()
+        if self._pump is not None:
+            self._pump.cancel()
+
+    def close_from_outside(self) -> None:
+        """The same from another thread."""
+        if self._loop is not None and not self._loop.is_closed():
+            asyncio.run_coroutine_threadsafe(self.close(), self._loop)
+
+    async def stream(self, who: Caller, last: int | None, alive: Callable[[], bool]) -> AsyncIterator[str]:
+        """Lines for one browser until it leaves, its session ends or the server stops."""
+        mine = Stream(who)
+        if not self._closed:
+            self._streams.add(mine)
+        else:
+            mine.end()
+        try:
+            yield "retry: 2000\n\n" + self._clock()
+            if last is not None and last < self._position:
+                for event in await run_in_threadpool(self._since, last, self._position):
+                    if mine._may_hear(event):
+                        yield _line(event, who)
+            while True:
+                try:
+                    event_or_end = await asyncio.wait_for(mine.queue.get(), HEARTBEAT)
+                except TimeoutError:
+                    if not await run_in_threadpool(alive):
+                        return
+                    yield self._clock()
+                    continue
+                if event_or_end is None:
+                    return
+                yield _line(event_or_end, who)
+        finally:
+            self._streams.discard(mine)
+
+    def _clock(self) -> str:
+        data = json.dumps({"server_time": values.instant(self._parts.now())})
+        return f"event: clock\ndata: {data}\n\n"
+
+    def _wake(self) -> None:
+        loop = self._loop
+        if loop is not None and not self._changed.is_set():
+            try:
+                loop.call_soon_threadsafe(self._changed.set)
+            except RuntimeError:  # the loop has ended
+                self._loop = None
+
+    async def _run(self) -> None:
+        while True:
+            await self._changed.wait()
+            await asyncio.sleep(GATHER)
+            self._changed.clear()
+            try:
+                if not self._streams:  # nobody listens: only keep up
+                    self._position = await run_in_threadpool(self._newest)
+                    continue
+                until, events = await run_in_threadpool(self._news)
+            except Exception:
+                log.exception("the journal could not be read; trying again")
+                await asyncio.sleep(1)
+                self._changed.set()
+                continue
+            self._position = until
+            for stream in list(self._streams):
+                stream.tell(events)
+
+    def _newest(self) -> int:
+        with self._parts.view() as unit:
+            return unit.facts.position()
+
+    def _news(self) -> tuple[int, list[Event]]:
+        """The position now, and what has happened since the last look."""
+        until = self._newest()
+        if until - self._position > MOST_AT_ONCE:  # nobody was listening for long
+            return until, self._since(until - MOST_AT_ONCE, until)
+        return until, self._since(self._position, until)
+
+    def _since(self, position: int, until: int) -> list[Event]:
+        with self._parts.view() as unit:
+            sites = frozenset(unit.people.sites())
+            rows = unit.facts.after(position, sites, MOST_AT_ONCE)
+            facts = [row for row in rows if row.id <= until]
+            search = Search(unit.connection)
+            ids = {row.task_id for row in facts if row.what in _OF_TASKS and row.task_id}
+            grown = {row.study_id for row in facts if row.what == Happened.INSTANCE_STORED}
+            ids |= set(search.active_tasks_of(grown)) if grown else set()
+            tasks = {row.task.id: row for row in search.tasks_by_id(ids)} if ids else {}
+        return _events(facts, tasks)
+
+
+def routes(parts: Parts, live: Live) -> APIRouter:
+    """The stream."""
+    router = APIRouter(prefix="/api/live", tags=["live"])
+
+    @router.get("")
+    async def stream(request: Request, hand: Hand) -> StreamingResponse:
+        """Events for this browser; see the contract for their names."""
+        secret = people.secret_of(request.cookies.get(COOKIE))
+
+        def alive() -> bool:
+            try:
+                people.seated(parts, secret, active=False)
+            except Refusal:
+                return False
+            return True
+
+        last = request.headers.get("Last-Event-ID", "")
+        lines = live.stream(hand.caller, int(last) if last.isascii() and last.isdigit() else None, alive)
+        return StreamingResponse(
+            lines,
+            media_type="text/event-stream",
+            headers={"X-Accel-Buffering": "no", "Cache-Control": "no-store"},
+        )
+
+    return router
+
+
+def _events(facts: list[Row[Any]], tasks: dict[str, TaskRow]) -> list[Event]:
+    """One event for each task and study that moved, however many facts tell of it."""
+    events: dict[tuple[str, ...], Event] = {}
+    for fact in facts:
+        for event in _of_fact(fact):
+            events[(event.name, event.site, json.dumps(event.data, sort_keys=True))] = event
+    newest = facts[-1].id if facts else 0
+    told = [Event(newest, "task", row.task.site, True, task=row) for row in tasks.values()]
+    return told + sorted(events.values(), key=lambda one: one.id)
+
+
+def _of_fact(fact: Row[Any]) -> list[Event]:
+    what = Happened(fact.what)
+    events = []
+    if fact.study_id is not None and what not in _SILENT:
+        inside = what in _INSIDE
+        events.append(
+            Event(fact.id, "study", fact.site, inside, {"study_id": str(fact.study_id)})
+        )
+    if what in _OF_CRITICALS:
+        events.append(Event(fact.id, "critical", fact.site, False))
+    if what is Happened.INSTANCE_CAME_LATE:
+        data = {"task_id": fact.task_id, "sop_uids": fact.data["sop_uids"]}
+        events.append(Event(fact.id, "late", fact.site, True, data))
+    state = _OF_REPORTS.get(what) or _INSIDE.get(what)
+    if state is not None:
+        data = {"report_id": fact.report_id, "state": state}
+        events.append(Event(fact.id, "report", fact.site, what in _INSIDE, data))
+    return events
+
+
+def _line(event: Event, who: Caller) -> str:
+    data = event.data if event.task is None else _task(event.task, who)
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    return f"id: {event.id}\nevent: {event.name}\ndata: {text}\n\n"
+
+
+def _task(row: TaskRow, who: Caller) -> dict[str, Any]:
+    if row.task.state not in (TaskState.OPEN, TaskState.CLAIMED):
+        return {"id": row.task.id, "gone": True}
+    return values.task(row, who.name, values.target_seconds(row.task))

@@ -1,0 +1,106 @@
+"""What has happened, and who must be told of it?"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
+
+from storage.tables import fact, notice
+from worklist.events import Fact, Happened
+from worklist.report import Report
+
+_add = insert(fact)
+_newest = select(func.coalesce(func.max(fact.c.id), 0))
+_after = (
+    select(fact)
+    .where(fact.c.id > bindparam("position"), fact.c.site.in_(bindparam("sites", expanding=True)))
+    .order_by(fact.c.id)
+    .limit(bindparam("most"))
+)
+_of_study = select(fact).where(fact.c.study_id == bindparam("study")).order_by(fact.c.id)
+_openers = (
+    select(fact.c.who)
+    .distinct()
+    .where(
+        fact.c.report_id == bindparam("report"),
+        fact.c.what == Happened.REPORT_OPENED,
+        fact.c.who.is_not(None),
+    )
+)
+_tell = insert(notice)
+_unseen = select(notice).where(notice.c.account == bindparam("who"), notice.c.seen_at.is_(None))
+_saw = (
+    update(notice)
+    .where(
+        notice.c.id == bindparam("notice_id"),
+        notice.c.account == bindparam("who"),
+        notice.c.seen_at.is_(None),
+    )
+    .values(seen_at=bindparam("now"))
+)
+
+
+class Journal:
+    """The fact table in one transaction. Implements `worklist.ports.Facts`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def add(self, one: Fact) -> None:
+        """Write the fact beside the change it tells of."""
+        self._connection.execute(
+            _add,
+            {
+                "what": one.what,
+                "at": one.at,
+                "site": one.site,
+                "who": one.who,
+                "study_id": one.study_id,
+                "task_id": one.task_id,
+                "report_id": one.report_id,
+                "data": one.data,
+            },
+        )
+
+    def position(self) -> int:
+        """The number of the newest fact."""
+        return int(self._connection.execute(_newest).scalar_one())
+
+    def after(self, position: int, sites: frozenset[str], most: int = 500) -> Sequence[Row[Any]]:
+        """Facts with a higher number that concern these Sites, oldest first."""
+        return self._connection.execute(
+            _after, {"position": position, "sites": sorted(sites), "most": most}
+        ).all()
+
+    def of_study(self, study_id: int) -> Sequence[Row[Any]]:
+        """The story of a study, oldest first."""
+        return self._connection.execute(_of_study, {"study": study_id}).all()
+
+
+class Notices:
+    """What people who opened a report must be told afterwards. Implements
+    `worklist.ports.Notices`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def tell_openers(self, report: Report, what: str, now: datetime) -> None:
+        """One notice for everyone who has opened this version."""
+        openers = self._connection.execute(_openers, {"report": report.id}).scalars().all()
+        rows = [
+            {"account": who, "report_id": report.id, "what": what, "told_at": now}
+            for who in openers
+            if who != report.author
+        ]
+        if rows:
+            self._connection.execute(_tell, rows)
+
+    def unseen(self, who: str) -> Sequence[Row[Any]]:
+        """Notices this person has not put away yet."""
+        return self._connection.execute(_unseen, {"who": who}).all()
+
+    def saw(self, notice_id: int, who: str, now: datetime) -> bool:
+        """The person has read it. False when there is no such notice."""
+        done = self._connection.execute(_saw, {"notice_id": notice_id, "who": who, "now": now})
+        return bool(done.rowcount)

@@ -1,0 +1,80 @@
+"""Is the schema the one this version works with, and how does it become so?"""
+
+import shutil
+import sqlite3
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import Connection
+
+from storage.index import open_engine, sqlite_path
+from worklist.errors import Code, Refusal
+
+
+def upgrade(url: str) -> bool:
+    """Bring the schema to this version. SQLite: after a copy of the file. True when something was
+    done.
+
+    Refuses a schema that a newer version made.
+    """
+    engine = open_engine(url, threads=1)  # explicit BEGIN: SQLite then takes DDL back as well
+    try:
+        with engine.connect() as connection:
+            before, wanted = _current(connection), _wanted()
+            if before == wanted:
+                return False
+            _refuse_newer(before)
+        path = sqlite_path(url)
+        if path is not None and before is not None:
+            _copy(path, before)
+        with engine.begin() as connection:
+            command.upgrade(_config(connection), "head")
+        return True
+    finally:
+        engine.dispose()
+
+
+def _refuse_newer(revision: str | None) -> None:
+    if revision is None:
+        return
+    try:
+        known = _scripts().get_revision(revision)
+    except CommandError:
+        known = None
+    if known is None:
+        raise Refusal(
+            Code.INVALID,
+            f"A newer version of Teleread made this index (schema {revision}). Use that version.",
+        )
+
+
+def _copy(path: Path, revision: str) -> None:
+    """A consistent copy beside the file, made by SQLite itself, named after the schema it holds."""
+    copy = path.with_name(f"{path.name}.before-{revision}")
+    temporary = copy.with_suffix(".partial")
+    with sqlite3.connect(path) as source, sqlite3.connect(temporary) as target:
+        source.backup(target)
+    shutil.move(temporary, copy)
+
+
+def _current(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _wanted() -> str | None:
+    return _scripts().get_current_head()
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory.from_config(_config(None))
+
+
+def _config(connection: Connection | None) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+    config.attributes["connection"] = connection
+    return config

@@ -1,0 +1,1 @@
+"""How does a study look to people: pictures, ECG pages, report documents and the web front end."""

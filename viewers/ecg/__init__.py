@@ -1,0 +1,1 @@
+"""How does an ECG object become leads in microvolts and a page true to scale?"""

@@ -1,0 +1,1 @@
+"""How does an image object become something a browser or a report can show?"""

@@ -1,0 +1,118 @@
+// Which studies of this center are shown: of which day or search, how fresh, and what was told about recalled reports?
+import { api, type CenterStudy } from "../lib/api";
+import { onLive } from "../lib/live";
+import { day, serverNow } from "../lib/time";
+import { arrange, ordered } from "./order";
+
+/** Grey blocks come only when the answer takes longer than this. */
+const SLOW_MS = 300;
+/** Several events of one study are one question. */
+const GATHER_MS = 150;
+
+/** A report that someone here opened and that the hospital has since taken out of use. */
+export interface Recall {
+  reportId: string;
+  study: CenterStudy;
+  state: "withdrawn" | "replaced";
+}
+
+export class CenterDayView {
+  /** "YYYY-MM-DD"; null is today, also after midnight. */
+  chosen = $state<string | null>(null);
+  /** What is searched for, over all days; empty shows the day. */
+  search = $state("");
+  shown = $state.raw<CenterStudy[]>([]);
+  behind = $state.raw<CenterStudy[]>([]);
+  /** The server has answered for what is asked now. */
+  known = $state(false);
+  slow = $state(false);
+  error = $state.raw<unknown>(null);
+  asOf = $state<string | null>(null);
+  recalls = $state.raw<Recall[]>([]);
+  #asking = 0;
+  #gather: ReturnType<typeof setTimeout> | undefined;
+  readonly #held: () => boolean;
+
+  /** `held`: pointer or focus is in the list, rows stay where they are. */
+  constructor(held: () => boolean) {
+    this.#held = held;
+  }
+
+  /** Show another day or search: the old rows go, they would stand under the wrong heading. */
+  async look(change: { day?: string | null; search?: string }): Promise<void> {
+    if (change.day !== undefined) this.chosen = change.day;
+    if (change.search !== undefined) this.search = change.search;
+    this.known = false;
+    this.shown = [];
+    this.behind = [];
+    await this.refresh();
+  }
+
+  /** Ask again for the same; rows that are shown stay where they are. */
+  async refresh(): Promise<void> {
+    const mine = ++this.#asking;
+    const timer = setTimeout(() => { if (mine === this.#asking && !this.known) this.slow = true; }, SLOW_MS);
+    try {
+      const answer = await api.center.studies(this.search === "" ? { day: this.chosen ?? day(serverNow()) } : { q: this.search });
+      if (mine !== this.#asking) return;
+      const next = this.known ? arrange(this.shown, answer.studies, this.#held()) : { shown: ordered(answer.studies), behind: [] };
+      this.shown = next.shown;
+      this.behind = next.behind;
+      this.known = true;
+      this.error = null;
+      this.asOf = answer.as_of;
+    } catch (error) {
+      if (mine === this.#asking) this.error = error;
+    } finally {
+      clearTimeout(timer);
+      if (mine === this.#asking) this.slow = false;
+    }
+  }
+
+  /** Bring in the rows that waited. */
+  showNew(): void {
+    this.shown = [...this.behind, ...this.shown];
+    this.behind = [];
+  }
+
+  /** Lay one study's newer state into its row. */
+  put(study: CenterStudy): void {
+    this.shown = this.shown.map((row) => (row.study_id === study.study_id ? study : row));
+  }
+
+  withReport(reportId: string): CenterStudy | null {
+    return this.shown.find((study) => study.report?.id === reportId || study.report?.replaced_by === reportId) ?? null;
+  }
+
+  forget(reportId: string): void {
+    this.recalls = this.recalls.filter((recall) => recall.reportId !== reportId);
+  }
+
+  #soon(): void {
+    clearTimeout(this.#gather);
+    this.#gather = setTimeout(() => void this.refresh(), GATHER_MS);
+  }
+
+  #recalled(reportId: string, state: string): void {
+    if (state !== "withdrawn" && state !== "replaced") return;
+    const study = this.shown.find((row) => row.report?.id === reportId);
+    // Who never opened it has nothing to unlearn.
+    if (study === undefined || study.delivery?.opened_at == null) return;
+    this.forget(reportId);
+    this.recalls = [...this.recalls, { reportId, study, state }];
+  }
+
+  /** Follow the server while the page is open. Use as `$effect(() => view.watch())`. */
+  watch(): () => void {
+    void this.refresh();
+    const off = [
+      onLive("study", () => this.#soon()),
+      onLive("opened", () => this.#soon()),
+      onLive("report", ({ report_id, state }) => { this.#recalled(report_id, state); this.#soon(); }),
+    ];
+    return () => {
+      for (const stop of off) stop();
+      clearTimeout(this.#gather);
+    };
+  }
+}

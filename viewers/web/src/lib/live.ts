@@ -1,0 +1,142 @@
+// What happens on the server right now, and do we still hear it?
+import { createSubscriber } from "svelte/reactivity";
+import type { GoneTask, Task } from "./api";
+import { noteServerTime, serverNow } from "./time";
+
+export interface LiveEvents {
+  task: Task | GoneTask;
+  study: { study_id: string };
+  critical: Record<string, never>;
+  late: { task_id: string; sop_uids: string[] };
+  report: { report_id: string; state: string };
+  clock: { server_time: string };
+  /** The stream (re)opened: what was shown may be old, ask again. */
+  opened: undefined;
+}
+
+type Name = keyof LiveEvents;
+interface Message {
+  kind: Name | "broken";
+  data?: unknown;
+}
+
+const NAMES: readonly Name[] = ["task", "study", "critical", "late", "report", "clock"];
+/** The server beats every 15 s; two missed beats and some patience make the page stale. */
+export const STALE_AFTER_MS = 40_000;
+/** A stream that reconnects this fast never shows as broken. */
+const RECONNECT_GRACE_MS = 4_000;
+
+const handlers = new Map<Name, Set<(data: never) => void>>();
+const watching = new Set<() => void>();
+const watched = createSubscriber((update) => {
+  watching.add(update);
+  return () => watching.delete(update);
+});
+
+let heard = 0; // when we last heard anything, local clock
+let heardServer = 0; // the same on the server's clock, for "as of 14:21"
+let brokenSince = 0;
+let stale = false;
+let port: MessagePort | null = null;
+let source: EventSource | null = null;
+let watchdog: ReturnType<typeof setInterval> | undefined;
+
+/** Silence of the stream, judged at `at` (local ms). */
+export const isSilent = (at: number, lastHeard: number, broken: number): boolean =>
+  at - lastHeard > STALE_AFTER_MS || (broken > 0 && at - broken > RECONNECT_GRACE_MS);
+
+function judge(): void {
+  const next = heard > 0 && isSilent(Date.now(), heard, brokenSince);
+  if (next === stale) return;
+  stale = next;
+  for (const update of watching) update();
+}
+
+function emit<K extends Name>(name: K, data: LiveEvents[K]): void {
+  for (const handler of handlers.get(name) ?? []) (handler as (data: LiveEvents[K]) => void)(data);
+}
+
+function receive(message: Message): void {
+  if (message.kind === "broken") {
+    brokenSince ||= Date.now();
+    setTimeout(judge, RECONNECT_GRACE_MS + 100);
+    return;
+  }
+  heard = Date.now();
+  brokenSince = 0;
+  if (message.kind === "clock") noteServerTime((message.data as LiveEvents["clock"]).server_time);
+  heardServer = serverNow();
+  judge();
+  emit(message.kind, message.data as never);
+}
+
+function openAlone(): void {
+  source?.close();
+  source = new EventSource("/api/live");
+  source.onopen = () => receive({ kind: "opened" });
+  source.onerror = () => {
+    receive({ kind: "broken" });
+    if (source?.readyState === EventSource.CLOSED) setTimeout(openAlone, 5000);
+  };
+  for (const name of NAMES) {
+    source.addEventListener(name, (event) => receive({ kind: name, data: JSON.parse((event as MessageEvent<string>).data) as unknown }));
+  }
+}
+
+function openShared(): boolean {
+  if (typeof SharedWorker === "undefined") return false;
+  try {
+    const worker = new SharedWorker(new URL("./live-worker.ts", import.meta.url), { type: "module", name: "teleread-live" });
+    port = worker.port;
+  } catch {
+    return false;
+  }
+  port.onmessage = (event: MessageEvent<Message>) => receive(event.data);
+  port.start();
+  addEventListener("pagehide", () => port?.postMessage("bye"));
+  addEventListener("pageshow", (event) => {
+    if (event.persisted) port?.postMessage("hello");
+  });
+  return true;
+}
+
+/** Open the stream for the person who is signed in now; again after every change of person. */
+export function startLive(): void {
+  heard = Date.now();
+  heardServer = serverNow();
+  brokenSince = 0;
+  watchdog ??= setInterval(judge, 2000);
+  const first = port === null && source === null;
+  if (first && !openShared()) openAlone();
+  else if (source !== null) openAlone();
+  port?.postMessage("restart");
+  judge();
+}
+
+/** Close it: signed out or locked. */
+export function stopLive(): void {
+  port?.postMessage("stop");
+  source?.close();
+  heard = 0;
+  judge();
+}
+
+/** Hear one kind of event; call the answer to stop. */
+export function onLive<K extends Name>(name: K, handler: (data: LiveEvents[K]) => void): () => void {
+  const all = handlers.get(name) ?? new Set();
+  handlers.set(name, all);
+  all.add(handler as (data: never) => void);
+  return () => all.delete(handler as (data: never) => void);
+}
+
+export const live = {
+  /** Reactive: true when nothing was heard for too long. Claiming and signing are then off. */
+  get stale(): boolean {
+    watched();
+    return stale;
+  },
+  /** Until when what is shown is surely true (server clock, ms). */
+  get asOf(): number {
+    return heardServer;
+  },
+};

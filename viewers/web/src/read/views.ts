@@ -1,0 +1,110 @@
+// What is there to look at in a study, and in which order?
+
+import type { Instance, Series } from "../lib/api";
+
+/** One picture of a stack. Frames count from 1, as in DICOMweb. */
+export interface Frame {
+  readonly seriesUid: string;
+  readonly sopUid: string;
+  readonly frame: number;
+}
+
+export interface ImageView {
+  readonly kind: "images";
+  readonly key: string;
+  readonly series: Series;
+  readonly frames: readonly Frame[];
+  /** Milliseconds per picture of a moving loop; null for a still stack. */
+  readonly frameTimeMs: number | null;
+  /** Bytes of one decoded picture, to know how many may be kept; 0 when the size is not known. */
+  readonly bytesPerFrame: number;
+}
+
+export interface EcgView {
+  readonly kind: "ecg";
+  readonly key: string;
+  readonly series: Series;
+  readonly sopUid: string;
+}
+
+export interface DocumentView {
+  readonly kind: "pdf";
+  readonly key: string;
+  readonly series: Series;
+  readonly sopUid: string;
+}
+
+export type View = ImageView | EcgView | DocumentView;
+
+const DEFAULT_FRAME_TIME_MS = 40;
+const MOVING = new Set(["US", "IVUS", "XA", "RF", "XC", "ES", "GM", "DMS"]);
+const byNumber = (a: { number: number | null }, b: { number: number | null }): number => (a.number ?? 1e9) - (b.number ?? 1e9);
+
+/**
+ * The views of a study: ECGs first, then series by number. Single pictures of a series are one stack, every multi-frame
+ * instance is a stack of its own. Instances that are neither (kind "other") have no view.
+ */
+export function viewsOf(series: readonly Series[]): View[] {
+  const all = [...series].sort(byNumber).flatMap(viewsOfSeries);
+  const rank = { ecg: 0, images: 1, pdf: 2 } as const;
+  return all.map((view, i) => ({ view, i })).sort((a, b) => rank[a.view.kind] - rank[b.view.kind] || a.i - b.i).map(({ view }) => view);
+}
+
+function viewsOfSeries(series: Series): View[] {
+  const instances = [...series.instances].sort(byNumber);
+  const stills = instances.filter((one) => one.kind === "image" && one.frames <= 1);
+  const views: View[] = [];
+  if (stills.length > 0) views.push(stack(series, series.uid, stills, null));
+  for (const one of instances) {
+    if (one.kind === "image" && one.frames > 1) views.push(stack(series, one.uid, [one], frameTime(series, one)));
+    else if (one.kind === "ecg" || one.kind === "pdf") views.push({ kind: one.kind, key: one.uid, series, sopUid: one.uid });
+  }
+  return views;
+}
+
+function stack(series: Series, key: string, instances: readonly Instance[], frameTimeMs: number | null): ImageView {
+  const frames = instances.flatMap((one) =>
+    Array.from({ length: Math.max(1, one.frames) }, (_, i) => ({ seriesUid: series.uid, sopUid: one.uid, frame: i + 1 })),
+  );
+  const largest = Math.max(0, ...instances.map((one) => (one.rows ?? 0) * (one.columns ?? 0)));
+  return { kind: "images", key, series, frames, frameTimeMs, bytesPerFrame: largest * (MOVING.has(series.modality) ? 4 : 2) };
+}
+
+/** A multi-frame CT or MR is a stack to scroll, an ultrasound loop plays. */
+function frameTime(series: Series, instance: Instance): number | null {
+  if (instance.frame_time_ms !== null && instance.frame_time_ms > 0) return instance.frame_time_ms;
+  return MOVING.has(series.modality) ? DEFAULT_FRAME_TIME_MS : null;
+}
+
+/** SOP Instance UIDs that must be seen before this study may be signed: all that have a view. */
+export function sopUidsOf(view: View): string[] {
+  return view.kind === "images" ? [...new Set(view.frames.map((frame) => frame.sopUid))] : [view.sopUid];
+}
+
+/** The stack in the order of space, in the direction of the device's numbers, when positions are known and differ; else as it was. */
+export function bySpace(view: ImageView, positionOf: (frame: Frame) => SlicePosition | null): ImageView {
+  if (view.frameTimeMs !== null || view.frames.length < 2) return view;
+  const placed = view.frames.map((frame) => ({ frame, at: positionOf(frame) }));
+  const first = placed[0]?.at;
+  if (first === null || first === undefined) return view;
+  if (placed.some(({ at }) => at === null || !sameDirection(at.normal, first.normal))) return view;
+  const along = (at: SlicePosition): number => at.position[0] * first.normal[0] + at.position[1] * first.normal[1] + at.position[2] * first.normal[2];
+  const depths = placed.map(({ frame, at }) => ({ frame, depth: along(at as SlicePosition) }));
+  // Two pictures at one place (phases, echoes): only the device's numbers keep them apart.
+  if (new Set(depths.map(({ depth }) => depth.toFixed(2))).size < depths.length) return view;
+  const before = depths.map(({ depth }) => depth);
+  const rising = (before[before.length - 1] ?? 0) >= (before[0] ?? 0) ? 1 : -1;
+  depths.sort((a, b) => rising * (a.depth - b.depth));
+  return { ...view, frames: depths.map(({ frame }) => frame) };
+}
+
+type Vector = readonly [number, number, number];
+
+export interface SlicePosition {
+  /** Image Position (Patient), mm. */
+  readonly position: Vector;
+  /** Unit normal of the slice. */
+  readonly normal: Vector;
+}
+
+const sameDirection = (a: Vector, b: Vector): boolean => Math.abs(a[0] * b[0] + a[1] * b[1] + a[2] * b[2]) > 0.999;

@@ -1,0 +1,4 @@
+// How is Svelte compiled?
+import { vitePreprocess } from "@sveltejs/vite-plugin-svelte";
+
+export default { preprocess: vitePreprocess({ script: false }), compilerOptions: { runes: true } };

@@ -1,0 +1,108 @@
+"""Has one version reached one place? Sent, delivered, opened, acknowledged: separate facts,
+separate times."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from worklist import critical
+from worklist.errors import Code, Refusal
+from worklist.events import Fact, Happened
+from worklist.person import Caller, Role
+from worklist.policy import Policy
+from worklist.ports import Unit
+from worklist.report import Report, ReportState, Result
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One version on its way to one Site. The first opening and the confirmation keep time and
+    person."""
+
+    report_id: str
+    site: str
+    sent_at: datetime
+    delivered_at: datetime | None = None
+    opened_at: datetime | None = None
+    opened_by: str | None = None
+    acknowledged_at: datetime | None = None
+    acknowledged_by: str | None = None
+
+
+def take_effect(unit: Unit, report_id: str, now: datetime, policy: Policy) -> Report:
+    """The version becomes final and is sent to its center; what it corrects becomes replaced.
+
+    Doing it twice is doing it once.
+    """
+    found = unit.reports.get(report_id)
+    if found is None:
+        raise Refusal(Code.NOT_FOUND, "There is no such report.")
+    study = unit.studies.lock(found.study_id)
+    report = unit.reports.lock(report_id)
+    if report.state is not ReportState.SIGNED:
+        return report
+    report = report.final()
+    if study.newest_instance > report.newest_instance:
+        report = report.outdated()
+    unit.reports.save(report)
+    unit.deliveries.add(Delivery(report.id, report.site, sent_at=now, delivered_at=now))
+    _replace_older(unit, report, now)
+    for what in (Happened.REPORT_BECAME_FINAL, Happened.REPORT_SENT):
+        unit.facts.add(_fact(what, report, None, now))
+    if report.result is Result.CRITICAL:
+        critical.raise_for(unit, report, now, policy)
+    return report
+
+
+def open_by(unit: Unit, report: Report, caller: Caller, now: datetime) -> None:
+    """Somebody at the center has the signed PDF on the screen. Every opening is a fact, the first
+    one counts."""
+    if caller.site == report.site:
+        delivery = unit.deliveries.lock(report.id)
+        if delivery is not None and delivery.opened_at is None:
+            unit.deliveries.save(replace(delivery, opened_at=now, opened_by=caller.name))
+    unit.facts.add(_fact(Happened.REPORT_OPENED, report, caller.name, now))
+
+
+def acknowledge(unit: Unit, report_id: str, caller: Caller, now: datetime) -> Delivery:
+    """The center's doctor confirms receipt. A second confirmation changes nothing."""
+    caller.require(Role.DOCTOR)
+    report = unit.reports.get(report_id)
+    if report is None or report.site != caller.site:
+        raise Refusal(Code.NOT_FOUND, "There is no such report.")
+    delivery = unit.deliveries.lock(report_id)
+    if delivery is None:
+        raise Refusal(Code.NOT_FOUND, "There is no such report.")
+    if delivery.opened_at is None:
+        raise Refusal(Code.WRONG_STATE, "Please open the report before confirming it.")
+    if delivery.acknowledged_at is None:
+        delivery = replace(delivery, acknowledged_at=now, acknowledged_by=caller.name)
+        unit.deliveries.save(delivery)
+        unit.facts.add(_fact(Happened.REPORT_ACKNOWLEDGED, report, caller.name, now))
+    return delivery
+
+
+def _replace_older(unit: Unit, report: Report, now: datetime) -> None:
+    if report.replaces is None:
+        return
+    older = unit.reports.lock(report.replaces)
+    if older.state is not ReportState.FINAL:
+        return
+    task = unit.tasks.get(report.task_id)
+    reason = (task.return_note if task else None) or "The study has grown."
+    older = older.replaced(report.id, reason)
+    unit.reports.save(older)
+    unit.notices.tell_openers(older, "replaced", now)
+    critical.close(unit, older, now, "replaced")
+    unit.facts.add(_fact(Happened.REPORT_REPLACED, older, report.author, now))
+
+
+def _fact(what: Happened, report: Report, who: str | None, now: datetime) -> Fact:
+    return Fact(
+        what,
+        now,
+        report.site,
+        who=who,
+        study_id=report.study_id,
+        task_id=report.task_id,
+        report_id=report.id,
+    )

@@ -1,0 +1,263 @@
+"""What exactly is signed, and by whom?"""
+
+import uuid
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from worklist import critical, delivery
+from worklist.arrival import Study
+from worklist.errors import Code, Refusal
+from worklist.events import Fact, Happened
+from worklist.person import Caller, Role
+from worklist.policy import Policy
+from worklist.ports import Instance, Unit
+from worklist.reading import late_instances, lease_key, locked_task
+from worklist.report import Draft, Report, ReportState, Result, reasoned
+from worklist.task import ReadingTask, TaskState
+
+
+@dataclass(frozen=True)
+class SignRequest:
+    """What the reader's hand says: this study, this version of the text, these painted instances.
+
+    `request_id` is made per key press; the same one again returns the first result.
+    """
+
+    request_id: str
+    study_id: int
+    draft_version: int
+    painted: frozenset[str]
+
+
+@dataclass(frozen=True)
+class ToSign:
+    """Everything a signature covers, taken in one transaction and checked again in the one that
+    keeps it."""
+
+    study: Study
+    task: ReadingTask
+    draft: Draft
+    result: Result
+    instances: tuple[Instance, ...]
+    version: int
+    replaces: Report | None
+
+
+@dataclass(frozen=True)
+class Sealed:
+    """The signed bytes as kept: their locator, SHA-256 digests in hex, the public id, the
+    certificate's serial."""
+
+    pdf: str
+    pdf_digest: str
+    content_digest: str
+    verify_id: str
+    certificate_serial: str
+
+
+def repeated(unit: Unit, reader: Caller, request: SignRequest) -> Report | None:
+    """The report this very request has already made, if any."""
+    return unit.reports.of_request(reader.name, request.request_id)
+
+
+def check(unit: Unit, task_id: str, reader: Caller, request: SignRequest, now: datetime) -> ToSign:
+    """What would be signed now, or why nothing is: the study shown, the text written and the
+    instances painted must be the newest ones there are."""
+    reader.require(Role.READER, Role.REVIEWER)
+    study, task = locked_task(unit, task_id, reader)
+    if request.study_id != study.id:
+        raise Refusal(Code.WRONG_STUDY, "The study on the screen is not the one of this case.")
+    task = task.held_by(reader.name, now)
+    draft = unit.drafts.get(task.id, reader.name)
+    if draft is None or draft.version != request.draft_version:
+        raise Refusal(Code.DRAFT_CHANGED, "The text on the screen is not the last one saved.")
+    if missing := draft.missing():
+        raise Refusal(Code.REPORT_INCOMPLETE, "The report is not complete.", fields=missing)
+    if late := late_instances(unit, study, task):
+        raise Refusal(Code.STUDY_CHANGED, "Pictures came after you opened the study.", unseen=late)
+    instances = tuple(unit.studies.instances(study.id))
+    unpainted = [
+        one.sop_uid for one in instances if one.viewable and one.sop_uid not in request.painted
+    ]
+    if unpainted:
+        raise Refusal(Code.NOT_PAINTED, "Not everything was on the screen yet.", missing=unpainted)
+    if draft.result is None:  # excluded by missing() above; said once more for the type
+        raise Refusal(Code.REPORT_INCOMPLETE, "The report is not complete.", fields=["result"])
+    replaces = unit.reports.get(task.follows_report) if task.follows_report else None
+    if replaces is not None and replaces.state is not ReportState.FINAL:
+        replaces = None
+    earlier = unit.reports.of_study(study.id)
+    return ToSign(
+        study=study,
+        task=task,
+        draft=draft,
+        result=draft.result,
+        instances=instances,
+        version=max((one.version for one in earlier), default=0) + 1,
+        replaces=replaces,
+    )
+
+
+def keep(
+    unit: Unit,
+    reader: Caller,
+    request: SignRequest,
+    seen: ToSign,
+    sealed: Sealed,
+    report_id: str,
+    now: datetime,
+    policy: Policy,
+) -> Report:
+    """Check once more that nothing moved while the page was made, then the signature stands.
+
+    A critical result takes effect at once; everything else after the grace time.
+    """
+    if (first := repeated(unit, reader, request)) is not None:
+        return first
+    checked = check(unit, seen.task.id, reader, request, now)
+    if checked.instances != seen.instances or checked.version != seen.version:
+        raise Refusal(Code.STUDY_CHANGED, "The study changed while it was being signed.", unseen=[])
+    at_once = seen.result is Result.CRITICAL
+    report = Report(
+        id=report_id,
+        task_id=seen.task.id,
+        study_id=seen.study.id,
+        site=seen.study.site,
+        hospital=reader.site,
+        version=seen.version,
+        state=ReportState.SIGNED,
+        result=seen.result,
+        findings=seen.draft.findings,
+        impression=seen.draft.impression,
+        key_image=seen.draft.key_image,
+        author=reader.name,
+        signed_at=now,
+        effective_at=now if at_once else now + policy.grace,
+        verify_id=sealed.verify_id,
+        request_id=request.request_id,
+        pdf=sealed.pdf,
+        pdf_digest=sealed.pdf_digest,
+        content_digest=sealed.content_digest,
+        certificate_serial=sealed.certificate_serial,
+        instances=tuple((one.sop_uid, one.digest) for one in seen.instances),
+        newest_instance=seen.study.newest_instance,
+        replaces=seen.replaces.id if seen.replaces else None,
+        reason=None,
+    )
+    unit.reports.add(report)
+    unit.tasks.save(checked.task.completed())
+    unit.jobs.drop(lease_key(seen.task.id))
+    unit.facts.add(_fact(Happened.REPORT_SIGNED, report, reader.name, now))
+    if at_once:
+        return delivery.take_effect(unit, report.id, now, policy)
+    unit.jobs.put("deliver", f"deliver:{report.id}", report.effective_at, {"report_id": report.id})
+    return report
+
+
+def take_back(
+    unit: Unit, report_id: str, reader: Caller, now: datetime, policy: Policy
+) -> ReadingTask:
+    """One key within the grace time: the version never goes out, and its reader has the case
+    again."""
+    report, task = _own(unit, report_id, reader)
+    if now >= report.effective_at:
+        raise Refusal(
+            Code.GRACE_OVER,
+            "The report has gone out. It can be withdrawn or replaced with a reason.",
+        )
+    unit.reports.save(report.taken_back())
+    unit.jobs.drop(f"deliver:{report.id}")
+    task = replace(task, state=TaskState.COMPLETED).claimed(
+        reader.name, now, now + policy.lease, report.newest_instance
+    )
+    unit.tasks.save(task)
+    unit.jobs.put("lease", lease_key(task.id), now + policy.lease, {"task_id": task.id})
+    unit.facts.add(_fact(Happened.REPORT_TAKEN_BACK, report, reader.name, now))
+    return task
+
+
+def withdraw(unit: Unit, report_id: str, caller: Caller, reason: str, now: datetime) -> Report:
+    """Entered in error. Everyone who opened it is told; an open critical result of it is closed."""
+    report = _signed_here(unit, report_id, caller).withdrawn(reason)
+    unit.reports.save(report)
+    unit.notices.tell_openers(report, "withdrawn", now)
+    critical.close(unit, report, now, "withdrawn")
+    unit.facts.add(_fact(Happened.REPORT_WITHDRAWN, report, caller.name, now))
+    return report
+
+
+def begin_replacement(
+    unit: Unit, report_id: str, caller: Caller, reason: str, now: datetime, policy: Policy
+) -> ReadingTask:
+    """Open a correction, already in its reader's hands, with the old text as draft. The old
+    version stands until the new one takes effect."""
+    report = _signed_here(unit, report_id, caller)
+    if report.state is not ReportState.FINAL:
+        raise Refusal(Code.WRONG_STATE, "Only a report in force can be replaced.")
+    study = unit.studies.lock(report.study_id)
+    if any(task.active for task in unit.tasks.of_study(study.id)):
+        raise Refusal(
+            Code.ALREADY_CLAIMED, "This study is already on the worklist.", who=None, since=None
+        )
+    task = ReadingTask(
+        id=uuid.uuid4().hex,
+        study_id=study.id,
+        site=study.site,
+        kind=study.kind,
+        priority=study.priority,
+        state=TaskState.OPEN,
+        received_at=now,
+        due_at=now + policy.target(study.kind, study.priority),
+        follows_task=report.task_id,
+        follows_report=report.id,
+        return_note=reasoned(reason),
+    ).claimed(caller.name, now, now + policy.lease, study.newest_instance)
+    unit.tasks.add(task)
+    unit.drafts.save(
+        Draft(
+            task.id,
+            caller.name,
+            1,
+            report.findings,
+            report.impression,
+            report.result,
+            report.key_image,
+            now,
+        )
+    )
+    unit.jobs.put("lease", lease_key(task.id), now + policy.lease, {"task_id": task.id})
+    unit.facts.add(
+        Fact(Happened.TASK_OPENED, now, task.site, caller.name, study_id=study.id, task_id=task.id)
+    )
+    return task
+
+
+def _own(unit: Unit, report_id: str, reader: Caller) -> tuple[Report, ReadingTask]:
+    found = unit.reports.get(report_id)
+    if found is None or found.author != reader.name:
+        raise Refusal(Code.NOT_FOUND, "There is no such report of yours.")
+    _, task = locked_task(unit, found.task_id, reader)
+    return unit.reports.lock(report_id), task
+
+
+def _signed_here(unit: Unit, report_id: str, caller: Caller) -> Report:
+    found = unit.reports.get(report_id)
+    if found is None or found.hospital != caller.site:
+        raise Refusal(Code.NOT_FOUND, "There is no such report.")
+    caller.require_site(found.site)
+    if found.author != caller.name:
+        caller.require(Role.REVIEWER, Role.COORDINATOR)
+    unit.studies.lock(found.study_id)
+    return unit.reports.lock(report_id)
+
+
+def _fact(what: Happened, report: Report, who: str, now: datetime) -> Fact:
+    return Fact(
+        what,
+        now,
+        report.site,
+        who=who,
+        study_id=report.study_id,
+        task_id=report.task_id,
+        report_id=report.id,
+    )
