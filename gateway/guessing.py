@@ -1,7 +1,7 @@
 """How long must someone wait who has guessed wrongly?
 
-Delays grow with each failure, for each name (known or not) and for each address. A whole clinic may share one
-address, so an address is given more tries.
+Delays grow with each failure, for each name (known or not) and for each address. A whole clinic
+may share one address, so an address is given more tries.
 """
 
 import math
@@ -28,7 +28,7 @@ class _Failures:
 
 
 class Guessing:
-    """Failures of the last half hour, in memory; what concerns an account is kept in its row as well."""
+    """Failures of the last half hour, in memory; an account's own wait is kept in its row too."""
 
     def __init__(self) -> None:
         self._mutex = threading.Lock()

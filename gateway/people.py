@@ -1,7 +1,7 @@
 """Who is this, and may they sign? Accounts, passwords, sessions, certificates, tokens.
 
-Plain functions over the parts: the web edge and the commands call the same ones. Slow work (argon2id, scrypt,
-making keys) happens outside of transactions.
+Plain functions over the parts: the web edge and the commands call the same ones. Slow work
+(argon2id, scrypt, making keys) happens outside of transactions.
 """
 
 import hashlib
@@ -21,6 +21,7 @@ from sqlalchemy import Row
 from gateway.assemble import Parts
 from gateway.guessing import Guessing
 from storage.index import IndexUnit
+from storage.people import person_of
 from viewers.report.authority import (
     Authority,
     Credential,
@@ -64,7 +65,7 @@ _AT_ONCE = threading.BoundedSemaphore(4)
 
 @dataclass(frozen=True)
 class Seat:
-    """Somebody signed in at a browser. `secret` is the cookie's value; the index holds only its digest.
+    """Somebody signed in at a browser. `secret` is the cookie's value; the index has its digest.
 
     `signing_until` says until when signing needs no password here, None when it is locked.
     """
@@ -81,7 +82,7 @@ class Seat:
         return digest_of(self.secret)
 
 
-# -- accounts -----------------------------------------------------------------------------------------------------
+# -- accounts -------------------------------------------------------------------------------------
 
 
 def add_user(parts: Parts, person: Person, password: str) -> None:
@@ -164,7 +165,7 @@ def token_caller(unit: IndexUnit, bearer: str, now: datetime) -> Caller:
     return unit.people.caller(f"token:{row.name}", row.roles, row.site)
 
 
-# -- the hospital's authority ---------------------------------------------------------------------------------
+# -- the hospital's authority ---------------------------------------------------------------------
 
 
 def ensure_authority(parts: Parts, hospital: str) -> Authority:
@@ -188,7 +189,8 @@ def ensure_authority(parts: Parts, hospital: str) -> Authority:
                     created_at=now,
                 )
                 row = unit.people.authority(hospital)
-    assert row is not None
+    if row is None:
+        raise Refusal(Code.NOT_FOUND, f"There is no authority of {hospital!r}.")
     return opened_authority(parts, row)
 
 
@@ -260,7 +262,7 @@ def _pepper(parts: Parts) -> bytes:
     return parts.vault.key("reader keys")
 
 
-# -- sign-in ----------------------------------------------------------------------------------------------------
+# -- sign-in --------------------------------------------------------------------------------------
 
 
 def sign_in(
@@ -271,7 +273,7 @@ def sign_in(
     address: str,
     old: bytes | None = None,
 ) -> Seat:
-    """Open a session, signing unlocked. `old` is the cookie that this browser had before, if any."""
+    """Open a session, signing unlocked. `old` is the cookie this browser had before, if any."""
     row = _proved(parts, guessing, name, password, address)
     now = parts.now()
     secret = new_session_secret()
@@ -312,7 +314,8 @@ def sign_out(parts: Parts, secret: bytes) -> None:
 def seated(parts: Parts, secret: bytes, *, active: bool) -> Seat:
     """Who sits behind this cookie. Refuses: nobody (not_signed_in), or a locked screen (locked).
 
-    `active` says that a person did something; it keeps the idle lock away. Without it nothing is written.
+    `active` says that a person did something; it keeps the idle lock away. Without it nothing is
+    written.
     """
     now = parts.now()
     with parts.view() as unit:
@@ -360,7 +363,7 @@ def unlock_signing(
 
 
 def signing_key(unit: IndexUnit, seat: Seat, now: datetime) -> tuple[UnlockedKey, str]:
-    """The reader's open key and its certificate's serial; SIGNING_LOCKED when only the password opens it."""
+    """The reader's open key and its certificate's serial; SIGNING_LOCKED when it is not open."""
     session = unit.people.session(seat.digest)
     certificate = unit.people.certificate(seat.person.name)
     if session is None or session.locked_at is not None or certificate is None:
@@ -393,7 +396,7 @@ def _secret(text: str) -> bytes:
 
 
 def _proved(parts: Parts, guessing: Guessing, name: str, password: str, address: str) -> Row[Any]:
-    """The account, if the password is its own. A wrong name and a wrong password look and cost alike."""
+    """The account, if the password is its own; wrong names look and cost like wrong passwords."""
     now = parts.now()
     with parts.view() as unit:
         row = unit.people.account(name)
@@ -447,7 +450,7 @@ def _prove_again(
 def _wrapped_key(
     parts: Parts, name: str, password: str, secret: bytes, now: datetime
 ) -> tuple[bytes | None, datetime | None]:
-    """The reader's key, opened by the password and encrypted under the browser's cookie; None for who has none."""
+    """The reader's key, opened by the password and encrypted under the cookie; None without one."""
     with parts.view() as unit:
         row = unit.people.certificate(name)
     if row is None:
@@ -480,8 +483,7 @@ def _signing_until(session: Row[Any], now: datetime) -> datetime | None:
 
 
 def _seat(unit: IndexUnit, row: Row[Any], secret: bytes, csrf: str, until: datetime | None) -> Seat:
-    person = unit.people.person(row.name)
-    assert person is not None
+    person = person_of(row)
     return Seat(person, unit.people.caller(row.name, row.roles, row.site), secret, csrf, until)
 
 

@@ -1,7 +1,7 @@
 """How does a checked signature become a sealed document?
 
-The one place that signs: check (one transaction) → print, seal, keep the object (no transaction) → keep the report
-(one transaction that checks again). A refusal in between leaves nothing behind.
+The one place that signs: check (one transaction) → print, seal, keep the object (no transaction) →
+keep the report (one transaction that checks again). A refusal in between leaves nothing behind.
 """
 
 import base64
@@ -75,7 +75,8 @@ def sign(parts: Parts, seat: Seat, task_id: str, request: SignRequest) -> Report
     """Sign and keep one report. The same request again returns the first result.
 
     Raises:
-        Refusal: what `worklist.signing.check` refuses; SIGNING_LOCKED; NOT_PRINTABLE; CERTIFICATE_ENDED.
+        Refusal: what `worklist.signing.check` refuses; SIGNING_LOCKED; NOT_PRINTABLE;
+            CERTIFICATE_ENDED.
     """
     now = parts.now()
     with parts.view() as unit:
@@ -164,7 +165,7 @@ def _forget(parts: Parts, locator: str) -> None:
         parts.objects.delete(locator)
 
 
-# -- the document -------------------------------------------------------------------------------------------------
+# -- the document ---------------------------------------------------------------------------------
 
 
 def _sealed_pdf(parts: Parts, ready: _Ready, content: ReportContent, now: datetime) -> bytes:
@@ -223,7 +224,7 @@ def _content(
             display_en=ready.reader.display_en,
             licence_number=ready.reader.licence_number,
         ),
-        signed_at=now,
+        signed_at=now.replace(microsecond=0),  # as printed, and as /M says
         time_zone=ready.hospital.timezone,
         call_back=ready.reader.phone or ready.hospital.phone or "",
         verify_url=f"{parts.settings.address}/verify/{verify_id}",
@@ -273,7 +274,7 @@ def _replacement(parts: Parts, ready: _Ready) -> Replacement | None:
     )
 
 
-# -- its pictures -------------------------------------------------------------------------------------------------
+# -- its pictures ---------------------------------------------------------------------------------
 
 
 def _pictures(parts: Parts, ready: _Ready) -> list[Picture]:
@@ -292,7 +293,7 @@ def _pictures(parts: Parts, ready: _Ready) -> list[Picture]:
 
 
 def _sheets(data: bytes, zone: ZoneInfo) -> list[Picture]:
-    """One sheet for each recording. An object that cannot be drawn was not shown to the reader either."""
+    """One sheet for each recording. What cannot be drawn was not shown to the reader either."""
     try:
         recordings = read_recordings(data, zone=zone)
     except Refusal:

@@ -5,7 +5,7 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 from gateway import commands
@@ -61,8 +61,16 @@ class Gateway:
         return commands.run(self.parts, request["command"], request["given"])
 
 
-def serve(settings: Settings, only: Collection[str] = ROLES) -> int:
-    """Run in the foreground until SIGTERM or SIGINT. The exit code."""
+def serve(
+    settings: Settings,
+    only: Collection[str] = ROLES,
+    before: Callable[[Parts], None] = lambda _: None,
+    ready: Callable[[Gateway], None] = lambda _: None,
+) -> int:
+    """Run in the foreground until SIGTERM or SIGINT. The exit code.
+
+    `before` is called once the parts are open, `ready` once every listener listens.
+    """
     configure_logging(settings.log_level)
     require_safe_listening(settings)
     raise_limits()
@@ -70,9 +78,11 @@ def serve(settings: Settings, only: Collection[str] = ROLES) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     parts = assemble(settings)
+    before(parts)
     gateway = Gateway(parts, only)
     gateway.start()
     _say_where(parts)
+    ready(gateway)
     stop.wait()
     log.info("stopping")
     gateway.stop()

@@ -160,23 +160,30 @@ def _encoding(term: str) -> str | None:
 
 def _really(encodings: list[str | None], values: list[bytes]) -> str | None:
     """The codec the bytes are in when the label cannot be right; None when it may be."""
-    if not values:
+    if not values or any(_ESC in value for value in values):
         return None
-    said = encodings[0] if encodings else _ASCII
-    if said is None:
-        said = _ASCII
-    if any(_ESC in value for value in values) or (
-        said not in (_ASCII, "latin-1") and _all_decode(values, said)
-    ):
+    said = (encodings[0] if encodings else None) or _ASCII
+    as_utf8 = _decoded(values, "utf-8")
+    if said in (_ASCII, "latin-1"):
+        return _beyond_latin(encodings, said, values, as_utf8)
+    if said == _GB and as_utf8 is not None and _all_chinese(as_utf8):
+        return "utf-8"  # GB18030 would read it as nonsense; the reverse does not happen by chance
+    if _all_decode(values, said):
         return None
-    decoded = _decoded(values, "utf-8")
-    if said != "utf-8" and decoded is not None and _plausible(decoded):
+    if as_utf8 is not None and _plausible(as_utf8):
         return "utf-8"
-    if said != _GB and _is_chinese(values, strict=said in (_ASCII, "latin-1")):
+    return _GB if said != _GB and _is_chinese(values, strict=False) else None
+
+
+def _beyond_latin(
+    encodings: list[str | None], said: str, values: list[bytes], as_utf8: str | None
+) -> str | None:
+    """High bytes under no label, or under the one for Western Europe that devices write by default."""
+    if as_utf8 is not None and _plausible(as_utf8):
+        return "utf-8"
+    if _is_chinese(values, strict=True):
         return _GB
-    if said == _ASCII:
-        return _guess_without_label(encodings, values)
-    return None
+    return _guess_without_label(encodings, values) if said == _ASCII else None
 
 
 def _guess_without_label(encodings: list[str | None], values: list[bytes]) -> str:
@@ -202,6 +209,10 @@ def _plausible(text: str) -> bool:
     return all(unicodedata.category(character)[0] in "LNPSZ" for character in beyond)
 
 
+def _all_chinese(text: str) -> bool:
+    return all(_CHINESE_SIGNS.match(character) for character in text if character > "\x7f")
+
+
 def _is_chinese(values: list[bytes], *, strict: bool) -> bool:
     """Whether bytes are GB18030 rather than accented Latin letters.
 
@@ -210,14 +221,11 @@ def _is_chinese(values: list[bytes], *, strict: bool) -> bool:
     not use, and more than single signs inside of Latin words.
     """
     text = _decoded(values, _GB)
-    if text is None:
-        return False
-    beyond = [character for character in text if character > "\x7f"]
-    chinese = sum(_CHINESE_SIGNS.match(character) is not None for character in beyond)
-    if chinese < len(beyond):
+    if text is None or not _all_chinese(text):
         return False
     if not strict:
         return True
+    chinese = sum(character > "\x7f" for character in text)
     joined = b" ".join(values)
     pairs = sum(len(run) // 2 for run in re.findall(rb"[\xa1-\xfe]{2,}", joined))
     unused = re.search(rb"[\x80-\x9f]", joined) is not None

@@ -1,7 +1,7 @@
 """What do the pages show? Lists over several tables, limited to the Sites a caller may see.
 
-Every statement is built once for each shape; what varies goes in as bind parameters. Long lists are paged by key:
-`after` is the key of the last row that was shown.
+Every statement is built once for each shape; what varies goes in as bind parameters. Long lists are
+paged by key: `after` is the key of the last row that was shown.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,8 +11,10 @@ from functools import cache
 from typing import Any
 
 from sqlalchemy import (
+    BindParameter,
     ColumnElement,
     Connection,
+    CursorResult,
     Row,
     Select,
     Table,
@@ -65,7 +67,7 @@ class SiteName:
 
 @dataclass(frozen=True)
 class TaskRow:
-    """A reading task with its study, its place and who holds it. `drafts` maps authors to the time of the last save."""
+    """A task with its study, its Site and its holder; `drafts` maps authors to the last save."""
 
     task: ReadingTask
     study: Study
@@ -76,7 +78,7 @@ class TaskRow:
 
 @dataclass(frozen=True)
 class Filter:
-    """What a worklist is limited to. `specialty` is "ecg" or "images", `holder` an account, `text` a name or number."""
+    """What a worklist is limited to; `specialty` is "ecg" or "images", `holder` an account."""
 
     specialty: str | None = None
     holder: str | None = None
@@ -116,7 +118,10 @@ class ReportRow:
 
 @dataclass(frozen=True)
 class CenterRow:
-    """A study as its center follows it: newest task, newest version that went out, and whether one is in its grace time."""
+    """A study as its center follows it: newest task, newest version that went out.
+
+    `in_grace` says that a version has been signed and has not gone out yet.
+    """
 
     study: Study
     task: ReadingTask | None
@@ -135,9 +140,9 @@ class EarlierRow:
     report: ReportBrief | None
 
 
-# -- statements -------------------------------------------------------------------------------------------------
+# -- statements -----------------------------------------------------------------------------------
 
-_SITES = bindparam("sites", expanding=True)
+_SITES: BindParameter[Any] = bindparam("sites", expanding=True)
 _study_columns = [column for column in study.c if column.name != "attributes"]
 _brief = [
     column
@@ -231,7 +236,7 @@ _late = (
 )
 _queue = select(task.c.due_at, task.c.received_at, task.c.id).where(_active, _seen_tasks)
 _signed_since = (
-    select(report.c.author, report.c.signed_at, task.c.due_at, report.c.version)
+    select(report.c.author, report.c.signed_at, task.c.due_at, report.c.replaces)
     .join(task, task.c.id == report.c.task_id)
     .where(
         report.c.site.in_(_SITES),
@@ -327,7 +332,8 @@ def _key(*names: str, like: Any) -> Any:
 
 
 def _matches() -> ColumnElement[bool]:
-    pattern, initials = bindparam("pattern"), bindparam("initials")
+    pattern: BindParameter[str] = bindparam("pattern")
+    initials: BindParameter[str] = bindparam("initials")
     columns = (
         study.c.patient_name,
         study.c.patient_name_latin,
@@ -343,7 +349,7 @@ def _matches() -> ColumnElement[bool]:
 
 
 def _text(words: str) -> dict[str, str]:
-    """Patterns for a part of a name or number, and for pinyin initials ("dyl" finds "Ding Yang Li")."""
+    """Patterns for a part of a name or number, and for initials ("dy" finds "Ding Yangli")."""
     words = " ".join(words.split()).lower()
     plain = words.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     pattern = f"%{plain}%"
@@ -352,7 +358,7 @@ def _text(words: str) -> dict[str, str]:
     return {"pattern": pattern, "initials": initials}
 
 
-# -- reads ------------------------------------------------------------------------------------------------------
+# -- reads ----------------------------------------------------------------------------------------
 
 
 class Search:
@@ -476,7 +482,8 @@ class Search:
 
     def queue(self, sites: Iterable[str]) -> Sequence[Row[Any]]:
         """(due_at, received_at, id) of every open and claimed task."""
-        return self._connection.execute(_queue, {"sites": sorted(sites)}).all()
+        rows: CursorResult[Any] = self._connection.execute(_queue, {"sites": sorted(sites)})
+        return rows.all()
 
     def due_before(self, sites: Iterable[str], instant: datetime) -> list[TaskRow]:
         """Active tasks whose deadline is before this instant, the first ones first; at most 50."""
@@ -487,14 +494,16 @@ class Search:
         return self._report_rows(_unopened, {"sites": sorted(sites), "before": instant})
 
     def signed_since(self, sites: Iterable[str], instant: datetime) -> Sequence[Row[Any]]:
-        """(author, signed_at, due_at, version) of what was signed since then."""
-        return self._connection.execute(
+        """(author, signed_at, due_at, replaces) of what was signed since then."""
+        rows: CursorResult[Any] = self._connection.execute(
             _signed_since, {"sites": sorted(sites), "since": instant}
-        ).all()
+        )
+        return rows.all()
 
     def held(self, sites: Iterable[str]) -> Sequence[Row[Any]]:
         """(claimed_by, kind, claimed_at) of every claimed task."""
-        return self._connection.execute(_held, {"sites": sorted(sites)}).all()
+        rows: CursorResult[Any] = self._connection.execute(_held, {"sites": sorted(sites)})
+        return rows.all()
 
     # -- rows to values
 

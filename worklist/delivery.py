@@ -54,13 +54,22 @@ def take_effect(unit: Unit, report_id: str, now: datetime, policy: Policy) -> Re
 
 
 def open_by(unit: Unit, report: Report, caller: Caller, now: datetime) -> None:
-    """Somebody at the center has the signed PDF on the screen. Every opening is a fact, the first
-    one counts."""
+    """Somebody has the signed document on the screen: a fact; at its center the first counts."""
+    first = False
     if caller.site == report.site:
         delivery = unit.deliveries.lock(report.id)
         if delivery is not None and delivery.opened_at is None:
             unit.deliveries.save(replace(delivery, opened_at=now, opened_by=caller.name))
-    unit.facts.add(_fact(Happened.REPORT_OPENED, report, caller.name, now))
+            first = True
+    looked_at(unit, report, caller, now, first=first)
+
+
+def looked_at(
+    unit: Unit, report: Report, caller: Caller, now: datetime, *, first: bool = False
+) -> None:
+    """Somebody has read the text: a fact. `first` says that the delivery became opened by it."""
+    fact = _fact(Happened.REPORT_OPENED, report, caller.name, now)
+    unit.facts.add(replace(fact, data={"first": True}) if first else fact)
 
 
 def acknowledge(unit: Unit, report_id: str, caller: Caller, now: datetime) -> Delivery:

@@ -359,7 +359,7 @@ class DeviceAssociation(Association):
     def _hand_over(self, context: int, fragment: bytes) -> None:
         """Let pynetdicom decode and serve every message that is not a C-STORE."""
         primitive = P_DATA()
-        primitive.presentation_data_value_list = [(context, fragment)]
+        primitive.presentation_data_value_list.append((context, fragment))
         self.dimse.receive_primitive(primitive)
         if "Evt19" in self.dul.event_queue.queue:
             raise ProtocolError("a message nobody can read")

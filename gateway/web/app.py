@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
@@ -34,7 +35,7 @@ SMALLEST_GZIP = 1024
 
 
 def create_app(parts: Parts) -> FastAPI:
-    """The application over one set of parts. `app.state.live.close_from_outside()` ends its open streams."""
+    """The application over one set of parts; `app.state.live` holds its open streams."""
     streams = Live(parts)
     metrics = Metrics(parts, lambda: streams.count)
 
@@ -95,14 +96,9 @@ class _Compressed:
 
 
 def _include_viewing(app: FastAPI, parts: Parts) -> None:
-    if find_spec("gateway.web.viewing") is not None:
-        from gateway.web import viewing
-
-        app.include_router(viewing.routes(parts))
-    if find_spec("gateway.web.dicomweb") is not None:
-        from gateway.web import dicomweb
-
-        app.include_router(dicomweb.routes(parts))
+    for name in ("gateway.web.viewing", "gateway.web.dicomweb"):
+        if find_spec(name) is not None:
+            app.include_router(import_module(name).routes(parts))
 
 
 def _version() -> str:

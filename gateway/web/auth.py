@@ -52,7 +52,7 @@ def address_of(request: Request) -> str:
 
 
 def caller(request: Request) -> Caller:
-    """Whoever calls: a person by session cookie, a program by bearer token. Else NOT_SIGNED_IN or LOCKED."""
+    """Whoever calls: a person by cookie, a program by token; else NOT_SIGNED_IN or LOCKED."""
     parts = door_of(request).parts
     scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer":
@@ -62,8 +62,10 @@ def caller(request: Request) -> Caller:
 
 
 def seat(request: Request) -> Seat:
-    """The person at the browser. A request that changes something must carry the session's CSRF token."""
+    """The person at the browser. What changes something must carry the session's CSRF token."""
     parts = door_of(request).parts
+    if COOKIE not in request.cookies and "Authorization" in request.headers:
+        raise Refusal(Code.NOT_ALLOWED, "Only a person at a browser may do this.")
     secret = people.secret_of(request.cookies.get(COOKIE))
     active = request.method not in _SAFE or request.url.path not in _BY_THEMSELVES
     found = people.seated(parts, secret, active=active)
@@ -94,7 +96,7 @@ def _require_csrf(request: Request, csrf: str) -> None:
         raise Refusal(Code.FORGED, "This request did not come from the application's own page.")
 
 
-# -- the session's own addresses --------------------------------------------------------------------------------
+# -- the session's own addresses ------------------------------------------------------------------
 
 
 class SignIn(BaseModel):

@@ -1,6 +1,7 @@
 """What does a reader get who opens a case?"""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Row
@@ -144,7 +145,7 @@ def _last(number: int | None) -> float:
 
 def _timeline(unit: IndexUnit, row: TaskRow, who: Caller) -> list[Json]:
     people = unit.people.people()
-    story = [(row.study.received_at, "received", None)]
+    story: list[tuple[datetime, str, str | None]] = [(row.study.received_at, "received", None)]
     if row.study.acquired_at is not None:
         story.append((row.study.acquired_at, "acquired", None))
     saved = row.drafts.get(who.name)

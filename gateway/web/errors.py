@@ -58,28 +58,24 @@ _NAMES_SOMEBODY = frozenset({Code.ALREADY_CLAIMED, Code.LEASE_LOST})
 def install(app: FastAPI, parts: Parts) -> None:
     """Answer every error as {code, message, …details}, never as a trace."""
 
-    def refused(_: Request, refusal: Exception) -> JSONResponse:
-        assert isinstance(refusal, Refusal)
+    @app.exception_handler(Refusal)
+    def refused(_: Request, refusal: Refusal) -> JSONResponse:
         details = dict(refusal.details)
         if refusal.code in _NAMES_SOMEBODY and details.get("who"):
             details |= _named(parts, details)
         return refusal_answer(refusal, details)
 
-    def invalid(_: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, RequestValidationError)
+    @app.exception_handler(RequestValidationError)
+    def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"][1:] if not isinstance(part, int))
         where = f" ({place})" if place.isascii() and place else ""
         return _answer(422, "invalid_value", f"The request is not as it should be{where}.")
 
-    def plain(_: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, HTTPException)
+    @app.exception_handler(HTTPException)
+    def plain(_: Request, error: HTTPException) -> JSONResponse:
         code, message = _PLAIN.get(error.status_code, ("http_error", "The request was refused."))
         return _answer(error.status_code, code, message, headers=error.headers)
-
-    app.add_exception_handler(Refusal, refused)
-    app.add_exception_handler(RequestValidationError, invalid)
-    app.add_exception_handler(HTTPException, plain)
 
 
 def refusal_answer(refusal: Refusal, details: dict[str, Any] | None = None) -> JSONResponse:
@@ -94,7 +90,7 @@ def refusal_answer(refusal: Refusal, details: dict[str, Any] | None = None) -> J
 
 
 def internal_error() -> JSONResponse:
-    """The answer where something broke that nobody foresaw; it is logged once, where it is caught."""
+    """The answer where something broke that nobody foresaw; logged once, where it is caught."""
     return _answer(500, "internal", "Something went wrong here. It has been noted.")
 
 

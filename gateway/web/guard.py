@@ -1,6 +1,7 @@
 """What holds for every request and every answer, whatever it is about?
 
-Pure ASGI, outermost: host names, origin, size of bodies, headers that keep the browser safe, measuring, one log line.
+Pure ASGI, outermost: host names, origin, size of bodies, headers that keep the browser safe,
+measuring, one log line.
 """
 
 import logging
@@ -36,7 +37,7 @@ CSP = "; ".join(
         "form-action 'self'",
     )
 )
-# The browser's own PDF viewer brings its own styles and scripts; the document itself can run nothing of ours.
+# The browser's PDF viewer brings styles and scripts of its own; the document can run none of ours.
 CSP_OF_PDF = "frame-ancestors 'self'; base-uri 'none'; form-action 'none'"
 
 MEBIBYTE = 1024 * 1024
@@ -44,6 +45,7 @@ LIMIT = MEBIBYTE
 LIMITS: Mapping[str, int] = {"/api/verify/": 20 * MEBIBYTE, "/dicom-web/": 2048 * MEBIBYTE}
 """Largest body in bytes by the beginning of the path; `LIMIT` for all others."""
 
+_NEVER_STORED = ("/api", "/dicom-web", "/metrics", "/healthz", "/readyz")
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _EVERYWHERE = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - compared with, not listened on
 
@@ -133,7 +135,7 @@ class _Answer:
 
     def __init__(self, send: Send, scope: Scope, hsts: bool) -> None:
         self._send = send
-        self._api = scope["path"].startswith(("/api", "/dicom-web", "/metrics", "/healthz", "/readyz"))
+        self._api = scope["path"].startswith(_NEVER_STORED)
         self._hsts = hsts
         self.status: int | None = None
 
@@ -155,7 +157,7 @@ class _Answer:
 
 
 def allowed_hosts(settings: Settings) -> frozenset[str]:
-    """Names under which the server answers; empty where it listens everywhere and has no public address."""
+    """Names under which the server answers; empty (any) where it listens everywhere, unnamed."""
     public = urlsplit(settings.public_url).hostname if settings.public_url else None
     if public is None and settings.web_host in _EVERYWHERE:
         return frozenset()

@@ -1,7 +1,7 @@
 """What happens right now? One event stream for each browser.
 
-One reader for all streams: after a commit it reads the new facts once, makes events of them and hands each stream
-what its caller may see. Streams hold no transaction and no thread.
+One reader for all streams: after a commit it reads the new facts once, makes events of them and
+hands each stream what its caller may see. Streams hold no transaction and no thread.
 """
 
 import asyncio
@@ -70,7 +70,7 @@ _SILENT = frozenset({Happened.STUDY_OPENED})
 
 @dataclass(frozen=True)
 class Event:
-    """One thing to tell to those who may see `site`. `task` is a row that each caller sees in an own way."""
+    """One thing to tell to those who may see `site`; each sees a `task` row in an own way."""
 
     id: int
     name: str
@@ -144,7 +144,9 @@ class Live:
         if self._loop is not None and not self._loop.is_closed():
             asyncio.run_coroutine_threadsafe(self.close(), self._loop)
 
-    async def stream(self, who: Caller, last: int | None, alive: Callable[[], bool]) -> AsyncIterator[str]:
+    async def stream(
+        self, who: Caller, last: int | None, alive: Callable[[], bool]
+    ) -> AsyncIterator[str]:
         """Lines for one browser until it leaves, its session ends or the server stops."""
         mine = Stream(who)
         if not self._closed:
@@ -242,8 +244,9 @@ def routes(parts: Parts, live: Live) -> APIRouter:
                 return False
             return True
 
-        last = request.headers.get("Last-Event-ID", "")
-        lines = live.stream(hand.caller, int(last) if last.isascii() and last.isdigit() else None, alive)
+        given = request.headers.get("Last-Event-ID", "")
+        last = int(given) if given.isascii() and given.isdigit() else None
+        lines = live.stream(hand.caller, last, alive)
         return StreamingResponse(
             lines,
             media_type="text/event-stream",
@@ -266,12 +269,12 @@ def _events(facts: list[Row[Any]], tasks: dict[str, TaskRow]) -> list[Event]:
 
 def _of_fact(fact: Row[Any]) -> list[Event]:
     what = Happened(fact.what)
-    events = []
+    events: list[Event] = []
+    if what is Happened.REPORT_OPENED and not fact.data.get("first"):
+        return events  # nothing has changed, and a page that asks anew would go round in circles
     if fact.study_id is not None and what not in _SILENT:
         inside = what in _INSIDE
-        events.append(
-            Event(fact.id, "study", fact.site, inside, {"study_id": str(fact.study_id)})
-        )
+        events.append(Event(fact.id, "study", fact.site, inside, {"study_id": str(fact.study_id)}))
     if what in _OF_CRITICALS:
         events.append(Event(fact.id, "critical", fact.site, False))
     if what is Happened.INSTANCE_CAME_LATE:

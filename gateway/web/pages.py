@@ -17,12 +17,14 @@ DIST = Path(viewers.__file__).parent / "web" / "dist"
 IMMUTABLE = "public, max-age=31536000, immutable"
 
 _NOT_PAGES = ("api/", "dicom-web", "fhir", "metrics", "healthz", "readyz", "assets/")
-_COMPRESSIBLE = ("text/", "application/javascript", "application/json", "application/wasm", "image/svg")
+_COMPRESSIBLE = ("text/", "application/json", "application/wasm", "image/svg")
 _WORTH_IT = 1024
 _NOT_BUILT = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Teleread</title>
 <h1>The front end is not built</h1>
-<p>The gateway runs; its pages do not exist yet. Run <code>make install</code> once, then reload this page.</p>
-<p lang="zh-CN">网关正在运行，但页面尚未构建。请运行一次 <code>make install</code>，然后重新载入。</p></html>
+<p>The gateway runs, but its pages do not exist yet.
+Run <code>make install</code> once, then load this page again.</p>
+<p lang="zh-CN">网关正在运行，但页面尚未构建。
+请运行一次 <code>make install</code>，然后重新载入。</p></html>
 """
 
 # Some systems map these otherwise or not at all, and browsers refuse modules of another type.

@@ -18,7 +18,7 @@ from storage.search import OUT, ReportRow, Search
 from worklist import delivery, signing
 from worklist.errors import Code, Refusal
 from worklist.person import Caller
-from worklist.report import Report, ReportState
+from worklist.report import Report
 
 MOST = 200
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -55,7 +55,7 @@ def routes(parts: Parts) -> APIRouter:
         """One version with its text and the versions beside it. Reading it is a fact."""
         with parts.new_unit() as unit:
             row, report = visible(unit, report_id, who)
-            delivery.open_by(unit, report, _reader_of(report, who), parts.now())
+            delivery.looked_at(unit, report, who, parts.now())
             versions = Search(unit.connection).versions(report.study_id)
             shown = [one for one in versions if is_hospital(who) or one.state in OUT]
         return {
@@ -113,7 +113,8 @@ def routes(parts: Parts) -> APIRouter:
             delivery.acknowledge(unit, report_id, hand.caller, parts.now())
             report = unit.reports.get(report_id)
             study = unit.studies.get(report.study_id) if report else None
-            assert study is not None
+            if study is None:
+                raise Refusal(Code.NOT_FOUND, "There is no such report.")
             row = Search(unit.connection).center_study(study)
             people = unit.people.people()
         return center.center_study(row, people)
@@ -130,11 +131,6 @@ def visible(unit: IndexUnit, report_id: str, who: Caller) -> tuple[ReportRow, Re
     return row, report
 
 
-def _reader_of(report: Report, who: Caller) -> Caller:
-    """Who has the text on the screen. Only the document itself counts as opening the delivery."""
-    return Caller(who.name, who.roles, "", who.sites) if who.site == report.site else who
-
-
 def _next(row: ReportRow) -> str:
     signed = (row.report.signed_at - _EPOCH) // timedelta(microseconds=1)
     return base64.urlsafe_b64encode(json.dumps([signed, row.report.id]).encode()).decode()
@@ -148,6 +144,3 @@ def _after(text: str | None) -> tuple[datetime, str] | None:
         return _EPOCH + timedelta(microseconds=int(signed)), str(report_id)
     except (ValueError, TypeError, OverflowError, binascii.Error) as error:
         raise Refusal(Code.INVALID, "There is no such page of the list.") from error
-
-
-__all__ = ["ReportState", "routes", "visible"]

@@ -14,7 +14,7 @@ from worklist.errors import Code, Refusal
 
 log = logging.getLogger("teleread.web")
 
-# The index's pool has at least this many connections: a request never waits for one while it holds another.
+# The index's pool has more connections than this: no request waits for one.
 THREADS = 32
 BACKLOG = 512
 START_WITHIN = 30.0
@@ -34,8 +34,7 @@ class WebEdge:
     @property
     def port(self) -> int:
         """The port it listens on, also where port 0 was asked for."""
-        assert self._socket is not None
-        return int(self._socket.getsockname()[1])
+        return int(self._socket.getsockname()[1]) if self._socket else self._settings.web_port
 
     def start(self) -> None:
         """Listen, and return once requests are answered."""
@@ -45,7 +44,7 @@ class WebEdge:
             raise Refusal(Code.OUT_OF_RESOURCES, "The web server did not start.")
 
     def stop(self, timeout: float) -> None:
-        """Take nothing new, end live streams, let answers in flight finish; at most this many seconds."""
+        """Take nothing new, end live streams, let answers in flight finish within these seconds."""
         self._server.config.timeout_graceful_shutdown = max(int(timeout) - 2, 1)
         self._server.should_exit = True
         self.app.state.live.close_from_outside()
@@ -76,7 +75,8 @@ class WebEdge:
     def _listen(self) -> socket.socket:
         host, port = self._settings.web_host, self._settings.web_port
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.socket(family, socket.SOCK_STREAM)
+        # The protocol is named: asyncio sets TCP_NODELAY only on sockets that say they are TCP.
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((host, port))

@@ -37,7 +37,7 @@ Uid = Annotated[str, Field(pattern=r"^[0-9.]{1,64}$")]
 
 
 class TaskQuery(BaseModel):
-    """What a worklist is limited to. `q` (a name or a number) comes in a body only: it must not stand in a URL."""
+    """What a worklist is limited to. `q` is part of a name or number: it belongs into a body."""
 
     tab: Tab = "all"
     priority: Priority | None = None
@@ -158,7 +158,7 @@ def routes(parts: Parts) -> APIRouter:
 
     @router.post("/{task_id}/sign")
     def sign(task_id: str, given: Signing, hand: Hand) -> Json:
-        """Sign exactly what stands on the screen. The same request again answers the first result."""
+        """Sign exactly what stands on the screen. The same request again: the first result."""
         request = SignRequest(
             str(given.request_id), given.study_id, given.draft_version, frozenset(given.painted)
         )
@@ -248,15 +248,13 @@ def _save_draft(parts: Parts, draft: Draft, hand: Hand) -> Response:
 
 
 def _conflict(parts: Parts, draft: Draft, hand: Hand, refusal: Refusal) -> Response:
-    """A repeat of a save whose answer was lost is no conflict. Otherwise the kept draft goes along."""
+    """A repeat of a save whose answer was lost is no conflict; else the kept draft goes along."""
     with parts.view() as unit:
         kept = unit.drafts.get(draft.task_id, hand.caller.name)
         task = unit.tasks.get(draft.task_id)
     if kept is None or task is None:
         raise refusal
-    repeated = replace(
-        draft, author=kept.author, version=draft.version + 1, saved_at=kept.saved_at
-    )
+    repeated = replace(draft, author=kept.author, version=draft.version + 1, saved_at=kept.saved_at)
     if repeated == kept:
         return JSONResponse(_saved(kept, task.lease_until))
     return refusal_answer(refusal, {"draft": values.draft(kept)})

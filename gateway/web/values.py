@@ -80,7 +80,7 @@ def study_brief(one: Study) -> Json:
 def task(row: TaskRow, me: str, target_seconds: int) -> Json:
     """A row of the worklist as `me` sees it."""
     one, study = row.task, row.study
-    held = one.state is TaskState.CLAIMED and row.holder is not None
+    held = one.state is TaskState.CLAIMED
     return {
         "id": one.id,
         "version": one.version,
@@ -92,7 +92,7 @@ def task(row: TaskRow, me: str, target_seconds: int) -> Json:
         "target_seconds": target_seconds,
         "received_at": instant(one.received_at),
         "lease_until": maybe(one.lease_until),
-        "claimed_by": _holder(row) if held else None,
+        "claimed_by": _holder(row, row.holder) if held and row.holder else None,
         "mine": held and one.claimed_by == me,
         "draft_saved_at": maybe(row.drafts.get(me)),
         "patient": patient_of(study),
@@ -104,10 +104,9 @@ def task(row: TaskRow, me: str, target_seconds: int) -> Json:
     }
 
 
-def _holder(row: TaskRow) -> Json:
-    assert row.holder is not None
+def _holder(row: TaskRow, names: tuple[str, str]) -> Json:
     since = row.task.claimed_at or row.task.received_at
-    display, display_en = row.holder
+    display, display_en = names
     return {
         "name": row.task.claimed_by,
         "display": display,
@@ -125,10 +124,11 @@ def _follows(one: ReadingTask) -> Json | None:
 def marks(study: Study, one: ReadingTask | None) -> list[str]:
     """What the reader or the center must know."""
     found = set(study.marks)
-    if one is not None and one.state is TaskState.CLAIMED and study.newest_instance > one.seen_up_to:
-        found.add("late_instances")
-    if one is not None and one.follows_report is not None:
-        found.add("follows_report")
+    if one is not None:
+        if one.state is TaskState.CLAIMED and study.newest_instance > one.seen_up_to:
+            found.add("late_instances")
+        if one.follows_report is not None:
+            found.add("follows_report")
     return sorted(found)
 
 

@@ -106,8 +106,7 @@ def test_negotiation(call):
 def test_one_class_in_several_contexts(gateway, associate):
     """Proposing each syntax in a context of its own is common; each is decided by itself."""
     ae = AE("EAST_CT")
-    for syntax in (EXPLICIT, JPEG, JPIP):
-        ae.requested_contexts = [*ae.requested_contexts, build_context(CT, syntax)]
+    ae.requested_contexts = [build_context(CT, syntax) for syntax in (EXPLICIT, JPEG, JPIP)]
     association = ae.associate("127.0.0.1", gateway.port, ae_title="TELEREAD")
     try:
         taken = [str(context.transfer_syntax[0]) for context in association.accepted_contexts]

@@ -203,6 +203,37 @@ def test_command_and_context_disagree(gateway, call, image, encode, lines):
     refused(gateway, call, lines, raw, image, 0xA900, instance="1.2.3", command_class=ECG)
 
 
+@pytest.mark.parametrize("missing", [0x0002, 0x1000])
+def test_a_command_that_names_nothing(gateway, call, image, encode, missing):
+    """pynetdicom does not send such a command, so it is written by hand."""
+    raw = encode(image())
+    with call() as device:
+        elements = {
+            0x0002: CT.encode() + b"\0",
+            0x0100: b"\x01\x00",
+            0x0110: b"\x07\x00",
+            0x0700: b"\x00\x00",
+            0x0800: b"\x00\x00",
+            0x1000: b"1.2.3.4\0",
+        }
+        del elements[missing]
+        command = b"".join(
+            struct.pack("<HHI", 0, number, len(value)) + value for number, value in elements.items()
+        )
+        context = device.contexts()[CT]
+        body = b"".join(
+            struct.pack(">IBB", len(part) + 2, context, control) + part
+            for part, control in ((command, 3), (raw, 2))
+        )
+        peer = device.association.dul.socket.socket
+        device.association._reactor_checkpoint.clear()
+        peer.sendall(b"\x04\x00" + struct.pack(">I", len(body)) + body)
+        _, response = device.association.dimse.get_msg(block=True)
+        device.association._reactor_checkpoint.set()
+        assert (response.Status, response.MessageIDBeingRespondedTo) == (0xC002, 7)
+        assert device.store(image()) == 0x0000
+
+
 def test_a_deflate_bomb(gateway, associate, image, encode, lines):
     deflate = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
     bomb = b"".join(deflate.compress(bytes(1 << 20)) for _ in range(100)) + deflate.flush()

@@ -103,12 +103,16 @@ KEY_IMAGE = KeyImage(png=key_png(), caption="序列 3，图像 52")
 
 
 @cache
-def authority(hospital: str = HOSPITAL) -> Authority:
+def _authority(hospital: str) -> Authority:
     return make_authority(hospital, now=BEGIN)
 
 
+def authority(hospital: str = HOSPITAL) -> Authority:
+    return _authority(hospital)
+
+
 @cache
-def credential(name: str = "周敏", licence: str = LICENCE, hospital: str = HOSPITAL) -> Credential:
+def _credential(name: str, licence: str, hospital: str) -> Credential:
     return issue_reader(
         authority(hospital),
         name=name,
@@ -119,17 +123,30 @@ def credential(name: str = "周敏", licence: str = LICENCE, hospital: str = HOS
     )
 
 
+def credential(name: str = "周敏", licence: str = LICENCE, hospital: str = HOSPITAL) -> Credential:
+    return _credential(name, licence, hospital)
+
+
 @cache
+def _reader(name: str, licence: str, hospital: str) -> UnlockedKey:
+    return unlock(_credential(name, licence, hospital), PASSWORD)
+
+
 def reader(name: str = "周敏", licence: str = LICENCE, hospital: str = HOSPITAL) -> UnlockedKey:
-    return unlock(credential(name, licence, hospital), PASSWORD)
+    return _reader(name, licence, hospital)
+
+
+@cache
+def _crls(revoked: tuple[Revocation, ...], now: datetime, hospital: str) -> tuple[bytes, ...]:
+    house = authority(hospital)
+    return (
+        make_crl(house, revoked, number=1, now=now),
+        make_root_crl(house, number=1, now=now),
+    )
 
 
 def crls(*revoked: Revocation, now: datetime = SIGNED_AT, hospital: str = HOSPITAL) -> list[bytes]:
-    house = authority(hospital)
-    return [
-        make_crl(house, revoked, number=1, now=now),
-        make_root_crl(house, number=1, now=now),
-    ]
+    return list(_crls(revoked, now, hospital))
 
 
 @cache

@@ -17,6 +17,7 @@ import io
 import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 from asn1crypto import crl as asn1_crl
@@ -43,6 +44,7 @@ from pyhanko_certvalidator.registry import SimpleCertificateStore
 
 from viewers.report.authority import UnlockedKey
 from viewers.report.revision import Revision
+from viewers.report.revocation import lists_of, revoked_at
 
 READER_ROLE = "Reader"
 REVIEWER_ROLE = "Reviewer"
@@ -66,6 +68,7 @@ def seal(
     reason: str,
     location: str,
     timestamper: TimeStamper | None = None,
+    tsa_roots: Sequence[x509.Certificate] = (),
 ) -> bytes:
     """Return `pdf` signed by `signer` at `when`.
 
@@ -81,6 +84,7 @@ def seal(
         reason: why the reader signs, such as "签发报告 Report signed".
         location: the hospital's name.
         timestamper: an RFC 3161 client; given, the result is B-LTA.
+        tsa_roots: the roots of that time-stamp authority.
 
     Raises:
         SealRefused: the certificate is not valid at `when`, is revoked or has another purpose;
@@ -91,12 +95,14 @@ def seal(
     if when.tzinfo is None:
         raise ValueError("when has no time zone")
     moment = when.astimezone(UTC).replace(microsecond=0)
+    _refuse_revoked(signer.certificate, chain, crls, moment)
     try:
         writer = Revision(pdf, moment.isoformat().encode())
         signed_before = bool(writer.prev.embedded_signatures)
         if any(one.field_name == role for one in writer.prev.embedded_signatures):
             raise SealRefused(f"{role} has signed this document already")
-        context = _context(chain, crls, moment, live=timestamper is not None)
+        roots = [chain[-1], *tsa_roots]
+        context = _context(roots, chain[:-1], crls, None if timestamper else moment)
         metadata = PdfSignatureMetadata(
             field_name=role,
             subfilter=SigSeedSubFilter.PADES,
@@ -183,18 +189,35 @@ class _SignerAt(PdfSigner):
         pdf_out.register_extension(ESIC_EXTENSION_1)
 
 
-def _context(
-    chain: Sequence[x509.Certificate], crls: Sequence[bytes], moment: datetime, *, live: bool
-) -> ValidationContext:
-    """Return the rules a signer must meet: chain to our root, not revoked in the lists given.
+def _refuse_revoked(
+    certificate: x509.Certificate,
+    chain: Sequence[x509.Certificate],
+    crls: Sequence[bytes],
+    moment: datetime,
+) -> None:
+    """Refuse when a list says that signer or issuing authority no longer counted at `moment`."""
+    lists = [x509.load_der_x509_crl(der) for der in crls]
+    for subject, issuer in pairwise([certificate, *chain]):
+        revoked = revoked_at(subject, lists_of(issuer, lists))
+        if revoked is not None and revoked <= moment:
+            raise SealRefused("not signed: the certificate is revoked")
 
-    With a time-stamp authority (`live`) validity is checked now: its stamps are of now.
+
+def _context(
+    roots: Sequence[x509.Certificate],
+    others: Sequence[x509.Certificate],
+    crls: Sequence[bytes],
+    moment: datetime | None,
+) -> ValidationContext:
+    """Return the path rules a signer must meet at `moment` (None: now, as time-stamps are).
+
+    The lists go along to be embedded; `_refuse_revoked` is what reads them.
     """
     return ValidationContext(
-        trust_roots=[_asn1(chain[-1])],
-        other_certs=[_asn1(certificate) for certificate in chain[:-1]],
+        trust_roots=[_asn1(certificate) for certificate in roots],
+        other_certs=[_asn1(certificate) for certificate in others],
         crls=[asn1_crl.CertificateList.load(der) for der in crls],
-        moment=None if live else moment,
+        moment=moment,
         allow_fetching=False,
         revocation_mode="soft-fail",
     )

@@ -33,7 +33,6 @@ from itertools import pairwise
 from asn1crypto import cms
 from asn1crypto import x509 as asn1_x509
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 from pyhanko.pdf_utils.reader import PdfFileReader
@@ -48,6 +47,7 @@ from pyhanko.sign.validation.errors import NoDSSFoundError
 from pyhanko.sign.validation.settings import KeyUsageConstraints
 from pyhanko_certvalidator import ValidationContext
 
+from viewers.report.revocation import lists_of, revoked_at
 from viewers.report.seal import READER_ROLE
 
 CLOCK_ALLOWANCE = timedelta(minutes=5)
@@ -291,11 +291,11 @@ def _path_holds(
     for issuer, subject in pairwise(path):
         if not subject.not_valid_before_utc <= moment <= subject.not_valid_after_utc:
             raise _Refuted(_unless_proven(EXPIRED, claimed, subject.not_valid_after_utc, proven))
-        lists = [crl for crl in question.crls if _speaks_for(crl, issuer)]
+        lists = lists_of(issuer, question.crls)
         current = [crl for crl in lists if (crl.next_update_utc or moment) >= moment]
         if not (lists if proven else current):
             raise _Refuted(REVOCATION_UNKNOWN)
-        revoked = _revoked_at(subject.serial_number, lists)
+        revoked = revoked_at(subject, lists)
         if revoked is not None and revoked <= moment:
             raise _Refuted(_unless_proven(REVOKED, claimed, revoked, proven))
 
@@ -305,20 +305,6 @@ def _unless_proven(
 ) -> Why:
     """Return TIME_UNPROVEN where only the file's own claim puts the signature before the end."""
     return TIME_UNPROVEN if proven is None and claimed is not None and claimed <= end else why
-
-
-def _revoked_at(serial: int, lists: Sequence[x509.CertificateRevocationList]) -> datetime | None:
-    entries = [crl.get_revoked_certificate_by_serial_number(serial) for crl in lists]
-    return min((entry.revocation_date_utc for entry in entries if entry is not None), default=None)
-
-
-def _speaks_for(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
-    key = issuer.public_key()
-    return (
-        crl.issuer == issuer.subject
-        and isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey)
-        and crl.is_signature_valid(key)
-    )
 
 
 def _known_crls(

@@ -1,5 +1,5 @@
-// Which studies of this center are shown: of which day or search, how fresh, and what was told about recalled reports?
-import { api, type CenterStudy } from "../lib/api";
+// Which studies of this center are shown: of which day or search, and how fresh?
+import { api, type CenterDay, type CenterStudy, send } from "../lib/api";
 import { onLive } from "../lib/live";
 import { day, serverNow } from "../lib/time";
 import { arrange, ordered } from "./order";
@@ -9,11 +9,10 @@ const SLOW_MS = 300;
 /** Several events of one study are one question. */
 const GATHER_MS = 150;
 
-/** A report that someone here opened and that the hospital has since taken out of use. */
-export interface Recall {
-  reportId: string;
-  study: CenterStudy;
-  state: "withdrawn" | "replaced";
+/** What is searched for goes in the body: a name never stands in an address. */
+async function found(q: string): Promise<CenterDay> {
+  const response = await send("/api/center/studies/find", { method: "POST", json: { q } });
+  return (await response.json()) as CenterDay;
 }
 
 export class CenterDayView {
@@ -28,7 +27,6 @@ export class CenterDayView {
   slow = $state(false);
   error = $state.raw<unknown>(null);
   asOf = $state<string | null>(null);
-  recalls = $state.raw<Recall[]>([]);
   #asking = 0;
   #gather: ReturnType<typeof setTimeout> | undefined;
   readonly #held: () => boolean;
@@ -53,7 +51,7 @@ export class CenterDayView {
     const mine = ++this.#asking;
     const timer = setTimeout(() => { if (mine === this.#asking && !this.known) this.slow = true; }, SLOW_MS);
     try {
-      const answer = await api.center.studies(this.search === "" ? { day: this.chosen ?? day(serverNow()) } : { q: this.search });
+      const answer = await (this.search === "" ? api.center.studies({ day: this.chosen ?? day(serverNow()) }) : found(this.search));
       if (mine !== this.#asking) return;
       const next = this.known ? arrange(this.shown, answer.studies, this.#held()) : { shown: ordered(answer.studies), behind: [] };
       this.shown = next.shown;
@@ -84,22 +82,9 @@ export class CenterDayView {
     return this.shown.find((study) => study.report?.id === reportId || study.report?.replaced_by === reportId) ?? null;
   }
 
-  forget(reportId: string): void {
-    this.recalls = this.recalls.filter((recall) => recall.reportId !== reportId);
-  }
-
   #soon(): void {
     clearTimeout(this.#gather);
     this.#gather = setTimeout(() => void this.refresh(), GATHER_MS);
-  }
-
-  #recalled(reportId: string, state: string): void {
-    if (state !== "withdrawn" && state !== "replaced") return;
-    const study = this.shown.find((row) => row.report?.id === reportId);
-    // Who never opened it has nothing to unlearn.
-    if (study === undefined || study.delivery?.opened_at == null) return;
-    this.forget(reportId);
-    this.recalls = [...this.recalls, { reportId, study, state }];
   }
 
   /** Follow the server while the page is open. Use as `$effect(() => view.watch())`. */
@@ -108,7 +93,7 @@ export class CenterDayView {
     const off = [
       onLive("study", () => this.#soon()),
       onLive("opened", () => this.#soon()),
-      onLive("report", ({ report_id, state }) => { this.#recalled(report_id, state); this.#soon(); }),
+      onLive("report", () => this.#soon()),
     ];
     return () => {
       for (const stop of off) stop();

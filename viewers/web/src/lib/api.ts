@@ -433,10 +433,12 @@ export interface Doors {
   signedOut: () => void;
   /** 423: the server has locked this session for being idle. */
   locked: () => void;
+  /** 403 forged_request: the cookie belongs to another session than this page. */
+  changed: () => void;
 }
 
 let csrf = "";
-let doors: Doors = { signedOut: () => undefined, locked: () => undefined };
+let doors: Doors = { signedOut: () => undefined, locked: () => undefined, changed: () => undefined };
 
 /** Told once by the session: whom to tell when the server says "signed out" or "locked". */
 export function onDoor(told: Doors): void {
@@ -510,6 +512,7 @@ export async function send(path: string, sending: Sending = {}): Promise<Respons
   if (sending.quiet !== true) {
     if (error.status === 401) doors.signedOut();
     if (error.status === 423) doors.locked();
+    if (error.code === "forged_request") doors.changed();
   }
   throw error;
 }

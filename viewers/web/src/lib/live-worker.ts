@@ -2,13 +2,14 @@
 
 // A browser opens only six connections to one HTTP/1.1 server; one stream per tab would use them up.
 const EVENTS = ["task", "study", "critical", "late", "report", "clock"] as const;
-const ports = new Map<MessagePort, number>();
+const ports = new Set<MessagePort>();
+let session = "";
 let source: EventSource | null = null;
 let again: ReturnType<typeof setTimeout> | undefined;
 let failures = 0;
 
 function tell(message: { kind: string; data?: unknown }): void {
-  for (const port of ports.keys()) port.postMessage(message);
+  for (const port of ports) port.postMessage(message);
 }
 
 function close(): void {
@@ -36,20 +37,25 @@ function open(): void {
   }
 }
 
-function welcome(port: MessagePort): void {
-  ports.set(port, Date.now());
-  port.onmessage = (event: MessageEvent<"hello" | "restart" | "stop" | "bye">) => {
-    if (event.data === "bye") ports.delete(port);
-    else ports.set(port, Date.now());
-    if (event.data === "stop" || ports.size === 0) close();
-    else if (event.data === "restart") open();
-    else if (event.data === "hello") {
-      if (source === null) open();
-      else if (source.readyState === EventSource.OPEN) port.postMessage({ kind: "opened" });
-    }
-  };
-  port.start();
+/** `open` names the session: the same one shares the stream that is there, another one gets its own. */
+type Asked = { ask: "open"; session: string } | { ask: "stop" } | { ask: "bye" };
+
+function hear(port: MessagePort, asked: Asked): void {
+  if (asked.ask === "bye") ports.delete(port);
+  else ports.add(port);
+  if (asked.ask === "stop" || ports.size === 0) close();
+  else if (asked.ask === "open") {
+    const same = source !== null && source.readyState !== EventSource.CLOSED && session === asked.session;
+    session = asked.session;
+    if (!same) open();
+    else if (source?.readyState === EventSource.OPEN) port.postMessage({ kind: "opened" });
+  }
 }
 
 // (The worker types of TypeScript clash with the page's; this is all that is used of them.)
-(self as unknown as { onconnect: (event: MessageEvent) => void }).onconnect = (event) => welcome(event.ports[0]!);
+(self as unknown as { onconnect: (event: MessageEvent) => void }).onconnect = (event) => {
+  const port = event.ports[0]!;
+  ports.add(port);
+  port.onmessage = (message: MessageEvent<Asked>) => hear(port, message.data);
+  port.start();
+};

@@ -39,6 +39,7 @@ let brokenSince = 0;
 let stale = false;
 let port: MessagePort | null = null;
 let source: EventSource | null = null;
+let session = "";
 let watchdog: ReturnType<typeof setInterval> | undefined;
 
 /** Silence of the stream, judged at `at` (local ms). */
@@ -93,15 +94,16 @@ function openShared(): boolean {
   }
   port.onmessage = (event: MessageEvent<Message>) => receive(event.data);
   port.start();
-  addEventListener("pagehide", () => port?.postMessage("bye"));
+  addEventListener("pagehide", () => port?.postMessage({ ask: "bye" }));
   addEventListener("pageshow", (event) => {
-    if (event.persisted) port?.postMessage("hello");
+    if (event.persisted && session !== "") port?.postMessage({ ask: "open", session });
   });
   return true;
 }
 
-/** Open the stream for the person who is signed in now; again after every change of person. */
-export function startLive(): void {
+/** Open the stream for the session that is on now (named by anything that is its own); again after every change of person. */
+export function startLive(of: string): void {
+  session = of;
   heard = Date.now();
   heardServer = serverNow();
   brokenSince = 0;
@@ -109,13 +111,14 @@ export function startLive(): void {
   const first = port === null && source === null;
   if (first && !openShared()) openAlone();
   else if (source !== null) openAlone();
-  port?.postMessage("restart");
+  port?.postMessage({ ask: "open", session });
   judge();
 }
 
 /** Close it: signed out or locked. */
 export function stopLive(): void {
-  port?.postMessage("stop");
+  port?.postMessage({ ask: "stop" });
+  session = "";
   source?.close();
   heard = 0;
   judge();

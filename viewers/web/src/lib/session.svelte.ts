@@ -1,6 +1,7 @@
 // Who sits here, may they still act, and what happens when they leave?
 import { ApiError, api, onDoor, type Role, type Session } from "./api";
 import { startLive, stopLive } from "./live";
+import { go } from "./route.svelte";
 import { serverNow } from "./time";
 
 export type Presence = "asking" | "out" | "in" | "locked" | "unreachable";
@@ -15,6 +16,7 @@ export interface RecentPerson {
 const RECENT = "teleread.recent";
 const WORKPLACE = "teleread.workplace";
 const ACTIVE = "teleread.active";
+const TABS = "teleread.tabs";
 const RECENT_KEPT = 4;
 
 class Who {
@@ -56,18 +58,22 @@ async function saveAll(): Promise<void> {
 }
 
 function seat(session: Session): void {
+  tellTabs("in", session.user.name);
   who.session = session;
   who.lockedBy = null;
   who.presence = "in";
   remember(session);
   touch();
-  startLive();
+  startLive(session.csrf);
 }
 
 /** Ask once at the start who is signed in. */
 export async function findOut(): Promise<void> {
   try {
-    seat(await api.session.get());
+    const session = await api.session.get();
+    // A page made for one person is never shown to another.
+    if (who.session !== null && who.session.user.name !== session.user.name) go(landing(session), { replace: true });
+    seat(session);
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
     if (error.status === 423) beLocked(error.details.user as Who["lockedBy"]);
@@ -99,6 +105,11 @@ export async function unlockSigning(password: string): Promise<void> {
 export async function signOut(): Promise<void> {
   await saveAll();
   await api.session.signOut().catch(() => undefined);
+  tellTabs("out", "");
+  beOut();
+}
+
+function beOut(): void {
   stopLive();
   who.session = null;
   who.presence = "out";
@@ -115,8 +126,25 @@ function beLocked(person: Who["lockedBy"] = null): void {
 export async function lock(): Promise<void> {
   if (who.presence !== "in") return;
   await saveAll();
+  tellTabs("locked", who.user?.name ?? "");
   beLocked();
   await api.session.lock().catch(() => undefined);
+}
+
+// ---- the other tabs of this browser share the cookie, so they must share what it means -----------------------------
+type Told = { what: "in" | "locked" | "out"; name: string; at: number };
+
+function tellTabs(what: Told["what"], name: string): void {
+  const told: Told = { what, name, at: Date.now() };
+  localStorage.setItem(TABS, JSON.stringify(told));
+}
+
+function hearTabs(event: StorageEvent): void {
+  if (event.key !== TABS || event.newValue === null) return;
+  const told = JSON.parse(event.newValue) as Told;
+  if (told.what === "out" && who.presence !== "out") beOut();
+  else if (told.what === "locked" && who.presence === "in") beLocked();
+  else if (told.what === "in" && (who.presence !== "in" || who.user?.name !== told.name)) void findOut();
 }
 
 onDoor({
@@ -125,6 +153,7 @@ onDoor({
     if (who.presence === "in") beLocked();
   },
   locked: () => beLocked(),
+  changed: () => void findOut(),
 });
 
 /** Where each role begins its day. */
@@ -179,10 +208,12 @@ function touch(): void {
 /** Has nobody touched this browser for the session's idle time? */
 export const isIdle = (at: number, lastTouch: number, idleSeconds: number): boolean => at - lastTouch >= idleSeconds * 1000;
 
-/** Watch hands and clock; call once. */
+/** Watch hands, clock and the other tabs; call once. */
 export function watchIdleness(): void {
   for (const sign of ["pointerdown", "pointermove", "keydown", "wheel", "touchstart"]) addEventListener(sign, touch, { passive: true });
+  addEventListener("storage", hearTabs);
   setInterval(() => {
+    if (who.presence === "unreachable") void findOut();
     if (who.presence !== "in" || who.session === null) return;
     const at = Date.now();
     const last = Math.max(noted, Number(localStorage.getItem(ACTIVE) ?? 0));

@@ -92,7 +92,8 @@ export function apply(rows: Rows, told: Task | GoneTask, held: boolean, fits: (t
  * `whole`: the answer is the whole list, so what is not in it has left.
  */
 export function reconcile(rows: Rows, answer: readonly Task[], held: boolean, whole: boolean): Rows {
-  if (!held) return { shown: [...answer].sort(order), waiting: new Map(), leaving: new Set() };
+  const once = [...new Map(answer.map((task) => [task.id, task])).values()];
+  if (!held) return { shown: once.sort(order), waiting: new Map(), leaving: new Set() };
   const there = new Set(answer.map((task) => task.id));
   const last = answer[answer.length - 1];
   let next = rows;

@@ -13,6 +13,7 @@ const numbers = (json: Json, tag: string): number[] => (json[tag]?.Value ?? []).
 const text = (json: Json, tag: string): string => String(json[tag]?.Value?.[0] ?? "");
 
 export const sopUidOf = (json: Json): string => text(json, "00080018");
+export const isMonochrome1 = (json: Json | undefined): boolean => json !== undefined && text(json, "00280004") === "MONOCHROME1";
 export const modalityOf = (json: Json): string => text(json, "00080060");
 
 /**

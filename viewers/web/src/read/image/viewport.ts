@@ -10,7 +10,7 @@ import { Loader } from "./loader";
 import type { Length } from "./measured";
 import { lengths } from "./measurements";
 import {
-  depthWords, type Json, leftLetter, mended, modalityOf, positionOf, type Spacing, sopUidOf, spacingOf, windowsOf,
+  depthWords, type Json, leftLetter, mended, isMonochrome1, modalityOf, positionOf, type Spacing, sopUidOf, spacingOf, windowsOf,
 } from "./metadata";
 import { type Preset, presetsFor, type Window } from "./presets";
 
@@ -58,6 +58,9 @@ interface Loaded {
   readonly json: ReadonlyMap<string, Json>;
   readonly cine: Cine | null;
   index: number;
+  /** What the reader chose for this stack; null and false: as stored. Drawing on the processor forgets it at each picture. */
+  window: Window | null;
+  inverted: boolean;
 }
 
 const NOTHING: Seen = {
@@ -79,6 +82,7 @@ export class ImageViewport {
   #problem: Seen["problem"] = null;
   #watch: ResizeObserver | null = null;
   #raf = 0;
+  #displaying = false;
   #gone = false;
   #order: readonly ImageView[] = [];
 
@@ -96,6 +100,7 @@ export class ImageViewport {
     this.#viewport = rendering.getViewport(VIEWPORT) as StackViewport;
     attach(VIEWPORT, tool);
     element.addEventListener(Enums.Events.IMAGE_RENDERED, this.#rendered);
+    element.addEventListener(Enums.Events.VOI_MODIFIED, this.#windowed);
     element.addEventListener(ToolEnums.Events.ANNOTATION_RENDERED, this.#say);
     this.#watch = new ResizeObserver(() => {
       if (element.clientWidth === 0) return; // hidden behind a document
@@ -149,24 +154,28 @@ export class ImageViewport {
   }
 
   choose(window: Window): void {
-    this.#viewport?.setProperties({ voiRange: rangeOf(window) });
-    this.#viewport?.render();
-    this.#say();
+    if (this.#now === null) return;
+    this.#now.window = window;
+    this.#dress(this.#now);
+    this.render();
   }
 
   /** The picture's own window, size and place again. */
   reset(): void {
+    if (this.#now === null) return;
+    this.#now.window = null;
+    this.#now.inverted = false;
     this.#viewport?.resetProperties();
     this.#viewport?.resetCamera();
-    this.#viewport?.render();
-    this.#say();
+    this.#dress(this.#now);
+    this.render();
   }
 
   invert(): void {
-    if (this.#viewport === null) return;
-    this.#viewport.setProperties({ invert: this.#viewport.getProperties().invert !== true });
-    this.#viewport.render();
-    this.#say();
+    if (this.#now === null) return;
+    this.#now.inverted = !this.#now.inverted;
+    this.#dress(this.#now);
+    this.render();
   }
 
   tool(name: ToolName): void {
@@ -266,7 +275,7 @@ export class ImageViewport {
       { parallel: PARALLEL, most, changed: () => this.#loadedMore() },
     );
     const cine = view.frameTimeMs === null || ids.length < 2 ? null : new Cine(ids.length, view.frameTimeMs);
-    return { view, ids, loader, json, cine, index: 0 };
+    return { view, ids, loader, json, cine, index: 0, window: null, inverted: false };
   }
 
   async #fetch(imageId: string): Promise<void> {
@@ -297,10 +306,30 @@ export class ImageViewport {
     const viewport = this.#viewport;
     if (viewport === null) return;
     const shown = viewport.getImageIds();
-    if (shown.length !== stack.ids.length || shown[0] !== stack.ids[0]) await viewport.setStack([...stack.ids], index);
-    else await viewport.setImageIdIndex(index);
+    this.#displaying = true;
+    try {
+      if (shown.length !== stack.ids.length || shown[0] !== stack.ids[0]) await viewport.setStack([...stack.ids], index);
+      else await viewport.setImageIdIndex(index);
+    } finally {
+      this.#displaying = false;
+    }
+    this.#dress(stack);
     viewport.render();
   }
+
+  /** Put the reader's window and inversion on what the viewport shows. */
+  #dress(stack: Loaded): void {
+    const frame = stack.view.frames[stack.index];
+    const stored = frame !== undefined && isMonochrome1(stack.json.get(frame.sopUid));
+    this.#viewport?.setProperties({ invert: stored !== stack.inverted, ...(stack.window === null ? {} : { voiRange: rangeOf(stack.window) }) }, true);
+  }
+
+  /** The mouse moved the window. */
+  readonly #windowed = (event: Event): void => {
+    const range = (event as CustomEvent<{ range?: Types.VOIRange }>).detail.range;
+    if (this.#now === null || range === undefined || this.#displaying) return;
+    this.#now.window = windowOf(range);
+  };
 
   #fail(stack: Loaded, index: number, reason: unknown): void {
     const frame = stack.view.frames[index];
@@ -339,9 +368,9 @@ export class ImageViewport {
       count: stack.ids.length,
       loaded: stack.loader.loaded,
       frame,
-      window: index < 0 ? null : windowOf(viewport),
+      window: index < 0 ? null : shownWindow(viewport),
       zoom: index < 0 ? 1 : zoomOf(viewport),
-      inverted: viewport.getProperties().invert === true,
+      inverted: stack.inverted,
       depth: json === undefined ? null : depthWords(json),
       left: json === undefined ? null : leftLetter(json),
       presets: json === undefined ? [] : presetsOf(json),
@@ -365,12 +394,16 @@ function presetsOf(json: Json): Preset[] {
 /** Linear window of PS3.3 C.11.2.1.2 as a range of values, and back. */
 const rangeOf = ({ center, width }: Window): Types.VOIRange => utilities.windowLevel.toLowHighRange(width, center);
 
-function windowOf(viewport: StackViewport): Window | null {
-  const range = viewport.getProperties().voiRange;
-  const image = viewport.getCornerstoneImage();
-  if (range === undefined || range === null || image?.color === true) return null;
-  const { windowCenter, windowWidth } = utilities.windowLevel.toWindowLevel(range.lower, range.upper);
+function windowOf({ lower, upper }: Types.VOIRange): Window {
+  const { windowCenter, windowWidth } = utilities.windowLevel.toWindowLevel(lower, upper);
   return { center: windowCenter, width: windowWidth };
+}
+
+/** Null for colour, which has no window. */
+function shownWindow(viewport: StackViewport): Window | null {
+  const range = viewport.getProperties().voiRange;
+  const isColour = viewport.getCornerstoneImage()?.color === true;
+  return range === undefined || range === null || isColour ? null : windowOf(range);
 }
 
 /** Screen pixels per picture pixel, the same for both ways of drawing. */
