@@ -178,7 +178,7 @@ def _really(encodings: list[str | None], values: list[bytes]) -> str | None:
 def _beyond_latin(
     encodings: list[str | None], said: str, values: list[bytes], as_utf8: str | None
 ) -> str | None:
-    """High bytes under no label, or under the one for Western Europe that devices write by default."""
+    """High bytes under no label, or under ISO_IR 100, which devices write by default."""
     if as_utf8 is not None and _plausible(as_utf8):
         return "utf-8"
     if _is_chinese(values, strict=True):

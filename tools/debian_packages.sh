@@ -8,6 +8,7 @@ need chromium chromium
 need storescu dcmtk
 need pdfsig poppler-utils
 need strace strace
+need certutil libnss3-tools
 [ -e /usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc ] || missing+=(fonts-noto-cjk)
 
 [ ${#missing[@]} -eq 0 ] && exit 0

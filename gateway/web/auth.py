@@ -207,6 +207,7 @@ def _session(parts: Parts, found: Seat) -> dict[str, Any]:
             "name_en": site.name_en,
             "kind": site.kind,
             "phone": site.phone,
+            "timezone": site.timezone,
         },
         "csrf": found.csrf,
         "signing_until": maybe(found.signing_until),

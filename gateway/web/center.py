@@ -113,6 +113,7 @@ def progress(row: CenterRow) -> tuple[int, str]:
 def _studies(parts: Parts, asked: Studies, who: Caller) -> Json:
     now = parts.now()
     text = (asked.q or "").strip()
+    day = None
     with parts.view() as unit:
         search = Search(unit.connection)
         people = unit.people.people()
@@ -127,6 +128,7 @@ def _studies(parts: Parts, asked: Studies, who: Caller) -> Json:
     more, rows = len(rows) > MOST, rows[:MOST]
     studies = [center_study(row, people) for row in rows]
     return {
+        "day": values.day(day),
         "studies": studies,
         "counts": dict(Counter(one["state"] for one in studies)),
         "next": _next(rows[-1]) if more else None,

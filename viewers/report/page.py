@@ -21,6 +21,7 @@ from zoneinfo import ZoneInfo
 
 import typst
 from pyhanko.pdf_utils import generic
+from pyhanko.pdf_utils.incremental_writer import IncrementalPdfFileWriter
 
 from viewers.report.content import (
     EcgSheet,
@@ -341,7 +342,7 @@ def _fonts(fonts: Path, rare_fonts: Path | None) -> typst.Fonts:
 
 def _printed_at_true_size(pdf: bytes, content: ReportContent) -> bytes:
     """Ask viewers not to shrink the pages (ISO 32000-1, 12.2, PrintScaling): 10 mm stay 10 mm."""
-    writer = Revision(pdf, content_digest(content).encode())
+    writer: IncrementalPdfFileWriter = Revision(pdf, content_digest(content).encode())
     preferences = writer.root.setdefault(
         generic.pdf_name("/ViewerPreferences"), generic.DictionaryObject()
     )

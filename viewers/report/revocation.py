@@ -1,8 +1,7 @@
 """Was a certificate revoked, and when?
 
 RFC 5280 section 5, for one authority and direct lists: a list counts only if the very issuer of the
-certificate signed it. Dates are compared by the caller, since "revoked" means nothing without "before
-what".
+certificate signed it. The caller compares dates: "revoked" means nothing without "before what".
 """
 
 from __future__ import annotations

@@ -249,6 +249,17 @@ export interface Report extends ReportRow {
   reason: string | null;
 }
 
+/** A report this person has opened was withdrawn or replaced since. */
+export interface Notice {
+  id: number;
+  what: string;
+  report_id: string;
+  replaced_by: string | null;
+  patient: Patient;
+  reason: string | null;
+  told_at: Instant;
+}
+
 // ---- center ------------------------------------------------------------------------------------------------------
 export type CenterState =
   | "receiving" | "waiting" | "reading" | "report_ready" | "opened" | "confirmed" | "please_repeat" | "critical";
@@ -289,6 +300,7 @@ export interface CenterStudy {
 export interface CenterDay {
   studies: CenterStudy[];
   counts: Record<string, number>;
+  next?: string | null;
   as_of: Instant;
 }
 
@@ -300,6 +312,8 @@ export interface Critical {
   site: SiteName;
   impression: string;
   told_at: Instant;
+  /** Since when the coordinator must act, because the center did not answer. */
+  escalated_at?: Instant | null;
   signed_by: { display: string; display_en: string; phone: string | null };
   /** Whom the person looking at this should call. */
   call: { name: string; phone: string | null };
@@ -575,7 +589,7 @@ export const api = {
   },
 
   reports: {
-    mine: (): Promise<{ reports: ReportRow[] }> => ask("/api/reports?mine=1"),
+    mine: (after?: string): Promise<{ reports: ReportRow[]; next?: string | null }> => ask(query("/api/reports", { mine: 1, after })),
     get: (id: string): Promise<Report> => ask(`/api/reports/${at(id)}`),
     pdfPath: (id: string): string => `/api/reports/${at(id)}/pdf`,
     takeBack: (id: string): Promise<{ task_id: string }> => post(`/api/reports/${at(id)}/take-back`),
@@ -585,13 +599,20 @@ export const api = {
   },
 
   center: {
-    studies: (asked: { day?: string; q?: string }): Promise<CenterDay> => ask(query("/api/center/studies", asked)),
+    /** A search goes in the body: names and numbers of patients must not stand in a URL. */
+    studies: (asked: { day?: string; q?: string; after?: string }): Promise<CenterDay> =>
+      asked.q ? post("/api/center/studies/find", asked) : ask(query("/api/center/studies", { ...asked, q: null })),
   },
 
   critical: {
     open: (): Promise<{ open: Critical[] }> => ask("/api/critical"),
     confirm: (id: string, readBack: ReadBack): Promise<{ confirmed_at: Instant; confirmed_by: string }> =>
       post(`/api/critical/${at(id)}/confirm`, readBack),
+  },
+
+  notices: {
+    unseen: (): Promise<{ notices: Notice[] }> => ask("/api/notices"),
+    seen: (id: number): Promise<void> => post(`/api/notices/${id}/seen`),
   },
 
   board: (): Promise<Board> => ask("/api/board"),

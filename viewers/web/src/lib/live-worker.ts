@@ -26,9 +26,10 @@ function open(): void {
     tell({ kind: "opened" });
   };
   source.onerror = () => {
-    tell({ kind: "broken" });
     // The browser tries again by itself unless the server answered with a refusal.
-    if (source?.readyState !== EventSource.CLOSED) return;
+    const refused = source?.readyState === EventSource.CLOSED;
+    tell({ kind: refused ? "refused" : "broken" });
+    if (!refused) return;
     failures += 1;
     again = setTimeout(open, Math.min(30_000, 1000 * 2 ** failures));
   };

@@ -12,6 +12,8 @@ export interface LiveEvents {
   clock: { server_time: string };
   /** The stream (re)opened: what was shown may be old, ask again. */
   opened: undefined;
+  /** The server refuses the stream: signed out or locked. */
+  refused: undefined;
 }
 
 type Name = keyof LiveEvents;
@@ -58,8 +60,9 @@ function emit<K extends Name>(name: K, data: LiveEvents[K]): void {
 }
 
 function receive(message: Message): void {
-  if (message.kind === "broken") {
+  if (message.kind === "broken" || message.kind === "refused") {
     brokenSince ||= Date.now();
+    if (message.kind === "refused") emit("refused", undefined);
     setTimeout(judge, RECONNECT_GRACE_MS + 100);
     return;
   }
@@ -76,8 +79,9 @@ function openAlone(): void {
   source = new EventSource("/api/live");
   source.onopen = () => receive({ kind: "opened" });
   source.onerror = () => {
-    receive({ kind: "broken" });
-    if (source?.readyState === EventSource.CLOSED) setTimeout(openAlone, 5000);
+    const refused = source?.readyState === EventSource.CLOSED;
+    receive({ kind: refused ? "refused" : "broken" });
+    if (refused && session !== "") setTimeout(openAlone, 5000);
   };
   for (const name of NAMES) {
     source.addEventListener(name, (event) => receive({ kind: name, data: JSON.parse((event as MessageEvent<string>).data) as unknown }));

@@ -1,6 +1,6 @@
 // Who sits here, may they still act, and what happens when they leave?
 import { ApiError, api, onDoor, type Role, type Session } from "./api";
-import { startLive, stopLive } from "./live";
+import { onLive, startLive, stopLive } from "./live";
 import { go } from "./route.svelte";
 import { serverNow } from "./time";
 
@@ -67,17 +67,22 @@ function seat(session: Session): void {
   startLive(session.csrf);
 }
 
-/** Ask once at the start who is signed in. */
+/** Ask who is signed in: at the start, and when another tab or the server has changed it. */
 export async function findOut(): Promise<void> {
   try {
     const session = await api.session.get();
     // A page made for one person is never shown to another.
     if (who.session !== null && who.session.user.name !== session.user.name) go(landing(session), { replace: true });
-    seat(session);
+    if (who.presence === "in" && who.session?.csrf === session.csrf) who.session = session;
+    else seat(session);
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
     if (error.status === 423) beLocked(error.details.user as Who["lockedBy"]);
-    else who.presence = error.status === 401 ? "out" : "unreachable";
+    else if (error.status === 401) {
+      // Never throw away a page that holds work: ask for the password over it.
+      if (who.session === null) who.presence = "out";
+      else beLocked();
+    } else if (who.session === null) who.presence = "unreachable";
   }
 }
 
@@ -163,6 +168,11 @@ export function landing(session: Session): string {
   if (roles.includes("doctor")) return "/center";
   return "/board";
 }
+
+// The stream was refused, not cut: the session has ended or is locked.
+onLive("refused", () => {
+  if (who.presence === "in") void findOut();
+});
 
 // ---- recent people of this workstation (names of staff only, never of patients) ----------------------------------
 export function recentPeople(): RecentPerson[] {

@@ -8,7 +8,6 @@ import type { Spacing } from "./metadata";
 
 /** All lengths, in the order they were made. */
 export function lengths(spacing: (imageId: string) => Spacing): Length[] {
-  console.log(JSON.stringify(annotation.state.getAllAnnotations().map(a=>[a.data.handles, a.annotationUID])), spacing.name, LENGTH_TOOL);
   const all = annotation.state.getAllAnnotations().filter((one) => one.metadata?.toolName === LENGTH_TOOL);
   return all.flatMap((one, i) => {
     const points = one.data.handles?.points;

@@ -96,6 +96,7 @@ export class ImageViewport {
     const rendering = await engine();
     if (this.#gone) return;
     rendering.enableElement({ viewportId: VIEWPORT, type: Enums.ViewportType.STACK, element });
+    element.removeAttribute("tabindex"); // the library listens for keys there and keeps them to itself
     this.#element = element;
     this.#viewport = rendering.getViewport(VIEWPORT) as StackViewport;
     attach(VIEWPORT, tool);
