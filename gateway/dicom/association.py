@@ -53,6 +53,7 @@ _C_STORE_RQ: Final = b"\x01\x00"
 _NO_DATA_SET: Final = b"\x01\x01"
 _FIRST_BUFFER: Final = 1 << 18
 _MOST_GROWTH: Final = 16 << 20
+_FAREWELL: Final = 2.0  # seconds a peer has to close after our last PDU
 
 
 @dataclass(frozen=True)
@@ -190,6 +191,7 @@ class DeviceAssociation(Association):
     def run_reactor(self) -> None:
         """Negotiate, serve, close. Says in one line why it ended, unless it ended well."""
         failure = ""
+        said_last = True
         try:
             self._client.settimeout(self._limits.request_seconds)
             if self._negotiate():
@@ -197,6 +199,7 @@ class DeviceAssociation(Association):
                 self._serve()
         except PeerGoneError as gone:
             failure = str(gone)
+            said_last = False
         except ProtocolError as error:
             failure = str(error)
             self._abort_quietly()
@@ -206,7 +209,7 @@ class DeviceAssociation(Association):
         finally:
             self.is_established = False
             self._tell_released()
-            self._close()
+            self._close(said_last and not self._stopping.is_set())
         if failure and not self._stopping.is_set():
             who = self.device.ae_title if self.device else self.peer_address
             log.warning("association %s with %s ended: %s", self.id, who, failure)
@@ -410,18 +413,21 @@ class DeviceAssociation(Association):
             self._told = True
             self._owner.released(self)
 
-    def _close(self) -> None:
-        """Let the last PDU arrive, then close; a close with unread bytes would destroy it."""
-        _shut(self._client, socket.SHUT_WR)
+    def _close(self, said_last: bool) -> None:
+        """Close; after a last word of ours the peer should do so first (PS3.8 section 9.2, Sta13).
+
+        A close with unread bytes, or one that overtakes the last PDU, would destroy that PDU.
+        """
+        end = time.monotonic() + _FAREWELL
         try:
-            self._client.settimeout(0.0 if self._stopping.is_set() else 1.0)
-            while self._client.recv(65536):
-                if time.monotonic() > self._deadline:
-                    break
+            while said_last and (left := end - time.monotonic()) > 0:
+                self._client.settimeout(left)
+                said_last = bool(self._client.recv(65536))
         except OSError:
             pass
-        self._client.close()
-        self._owner.gone(self)
+        finally:
+            self._client.close()
+            self._owner.gone(self)
 
 
 def _shut(client: socket.socket, how: int) -> None:

@@ -2,9 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 
 from fastapi import FastAPI
 from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
@@ -17,6 +15,7 @@ from gateway.web import (
     board,
     center,
     critical,
+    dicomweb,
     errors,
     health,
     live,
@@ -25,6 +24,7 @@ from gateway.web import (
     reports,
     tasks,
     verify,
+    viewing,
 )
 from gateway.web.auth import Door
 from gateway.web.guard import BodyLimit, Guard
@@ -68,9 +68,10 @@ def create_app(parts: Parts) -> FastAPI:
         notices.routes(parts),
         live.routes(parts, streams),
         verify.routes(parts),
+        viewing.routes(parts),
+        dicomweb.routes(parts),
     ):
         app.include_router(router)
-    _include_viewing(app, parts)
     app.include_router(pages.routes())
     app.add_middleware(_Compressed)
     app.add_middleware(BodyLimit)
@@ -93,12 +94,6 @@ class _Compressed:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         compressible = scope["type"] == "http" and scope["path"].startswith("/api/")
         await (self._gzip if compressible else self._app)(scope, receive, send)
-
-
-def _include_viewing(app: FastAPI, parts: Parts) -> None:
-    for name in ("gateway.web.viewing", "gateway.web.dicomweb"):
-        if find_spec(name) is not None:
-            app.include_router(import_module(name).routes(parts))
 
 
 def _version() -> str:

@@ -47,6 +47,8 @@ def routes(dist: Path = DIST) -> APIRouter:
     @router.get("/{path:path}")
     def page(path: str, request: Request) -> Response:
         """A built file, or index.html for the application's own addresses."""
+        if ".." in path.split("/"):
+            raise HTTPException(404)
         if not (dist / "index.html").is_file():
             if path.startswith(_NOT_PAGES):
                 raise HTTPException(404)

@@ -11,8 +11,9 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.filewriter import write_dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
-from pynetdicom import AE
+from pynetdicom import AE, evt
 from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.pdu import A_ASSOCIATE_RJ
 
 from gateway.assemble import assemble
 from gateway.dicom.ae import DicomEdge
@@ -87,9 +88,15 @@ class Gateway:
 class Device:
     """An SCU that can also send what no honest SCU sends."""
 
-    def __init__(self, association):
+    def __init__(self, association, rejections):
         self.association = association
+        self._rejections = rejections
         self._messages = 0
+
+    @property
+    def rejected(self):
+        """(result, source, reason) of the answer, None when it was no rejection."""
+        return self._rejections[0] if self._rejections else None
 
     def contexts(self):
         return {str(c.abstract_syntax): c.context_id for c in self.association.accepted_contexts}
@@ -174,9 +181,17 @@ def calling(port, ae_title="EAST_CT", called="TELEREAD", contexts=((CT, (EXPLICI
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 20
     for sop_class, syntaxes in contexts:
         ae.add_requested_context(sop_class, list(syntaxes))
-    association = ae.associate("127.0.0.1", port, ae_title=called)
+    rejections = []
+
+    def heard(event):
+        # The library's own `is_rejected` stays false when the rejection arrives before it looks.
+        if isinstance(event.pdu, A_ASSOCIATE_RJ):
+            rejections.append((event.pdu.result, event.pdu.source, event.pdu.reason_diagnostic))
+
+    handlers = [(evt.EVT_PDU_RECV, heard)]
+    association = ae.associate("127.0.0.1", port, ae_title=called, evt_handlers=handlers)
     try:
-        yield Device(association)
+        yield Device(association, rejections)
     finally:
         if association.is_established:
             association.release()

@@ -1,4 +1,4 @@
-"""A small house for tests of the web edge: sites, people, a moved clock, a real server on loopback."""
+"""A small house for tests of the web edge: sites, people, a movable clock, a real server."""
 
 import json
 import threading
@@ -54,10 +54,18 @@ class House:
         self.edge.start()
         self.base = f"http://127.0.0.1:{self.edge.port}"
         self._made = 0
+        self._clients: list[httpx.Client] = []
 
     def _sites(self) -> None:
         sites = (
-            Site("h1", "样例市人民医院", "Sample Hospital", SiteKind.HOSPITAL, "Asia/Shanghai", "1000"),
+            Site(
+                "h1",
+                "样例市人民医院",
+                "Sample Hospital",
+                SiteKind.HOSPITAL,
+                "Asia/Shanghai",
+                "1000",
+            ),
             Site("h2", "邻市医院", "Other Hospital", SiteKind.HOSPITAL, "Asia/Shanghai"),
             center("c1", "东街中心", "h1"),
             center("c2", "西街中心", "h1"),
@@ -83,10 +91,14 @@ class House:
         self.person("zhou", "周洋", "c2", Role.DOCTOR)
 
     def person(self, name: str, display: str, site: str, *roles: Role) -> None:
-        one = Person(name, display, name.title(), frozenset(roles), site, f"L-{name}", f"138-{name}")
+        one = Person(
+            name, display, name.title(), frozenset(roles), site, f"L-{name}", f"138-{name}"
+        )
         people.add_user(self.parts, one, PASSWORD)
 
     def close(self) -> None:
+        for client in self._clients:
+            client.close()
         self.edge.stop(8)
         self.parts.close()
 
@@ -127,12 +139,14 @@ class House:
     # -- people at browsers
 
     def browser(self, name: str, password: str = PASSWORD) -> "Browser":
-        found = Browser(self.base)
+        found = Browser(self.stranger())
         found.sign_in(name, password)
         return found
 
     def stranger(self) -> httpx.Client:
-        return httpx.Client(base_url=self.base, timeout=30)
+        client = httpx.Client(base_url=self.base, timeout=30)
+        self._clients.append(client)
+        return client
 
 
 def center(key: str, name: str, reader: str) -> Site:
@@ -151,8 +165,8 @@ def encoded(dataset: Dataset) -> bytes:
 class Browser:
     """One browser: a cookie jar and the CSRF token the page keeps."""
 
-    def __init__(self, base: str) -> None:
-        self.http = httpx.Client(base_url=base, timeout=30)
+    def __init__(self, http: httpx.Client) -> None:
+        self.http = http
         self.session: dict = {}
 
     def sign_in(self, name: str, password: str = PASSWORD) -> httpx.Response:
@@ -176,6 +190,12 @@ class Browser:
         tasks = self.get("/api/tasks?limit=200").json()["tasks"]
         found = [t for t in tasks if t["study"]["uid"] == dataset.StudyInstanceUID]
         answer = self.post(f"/api/tasks/{found[0]['id']}/claim")
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def claim_of_id(self, case: dict) -> dict:
+        """The same task, claimed again."""
+        answer = self.post(f"/api/tasks/{case['task']['id']}/claim")
         assert answer.status_code == 200, answer.text
         return answer.json()
 

@@ -1,7 +1,7 @@
 // Which studies of this center are shown: of which day or search, and how fresh?
 import { api, type CenterDay, type CenterStudy, send } from "../lib/api";
 import { onLive } from "../lib/live";
-import { day, serverNow } from "../lib/time";
+import { day, now, serverNow } from "../lib/time";
 import { arrange, ordered } from "./order";
 
 /** Grey blocks come only when the answer takes longer than this. */
@@ -9,10 +9,13 @@ const SLOW_MS = 300;
 /** Several events of one study are one question. */
 const GATHER_MS = 150;
 
+/** The server says which day it is on the center's wall; a workstation may stand in another zone. */
+type Answer = CenterDay & { day?: string };
+
 /** What is searched for goes in the body: a name never stands in an address. */
-async function found(q: string): Promise<CenterDay> {
+async function found(q: string): Promise<Answer> {
   const response = await send("/api/center/studies/find", { method: "POST", json: { q } });
-  return (await response.json()) as CenterDay;
+  return (await response.json()) as Answer;
 }
 
 export class CenterDayView {
@@ -29,11 +32,18 @@ export class CenterDayView {
   asOf = $state<string | null>(null);
   #asking = 0;
   #gather: ReturnType<typeof setTimeout> | undefined;
+  #toldToday = $state.raw<{ day: string; at: string } | null>(null);
   readonly #held: () => boolean;
 
   /** `held`: pointer or focus is in the list, rows stay where they are. */
   constructor(held: () => boolean) {
     this.#held = held;
+  }
+
+  /** Today at the center, by the workstation's own clock until the server has said it. Reactive. */
+  today(): string {
+    const here = day(now());
+    return this.#toldToday?.at === here ? this.#toldToday.day : here;
   }
 
   /** Show another day or search: the old rows go, they would stand under the wrong heading. */
@@ -51,7 +61,7 @@ export class CenterDayView {
     const mine = ++this.#asking;
     const timer = setTimeout(() => { if (mine === this.#asking && !this.known) this.slow = true; }, SLOW_MS);
     try {
-      const answer = await (this.search === "" ? api.center.studies({ day: this.chosen ?? day(serverNow()) }) : found(this.search));
+      const answer = await (this.search !== "" ? found(this.search) : api.center.studies(this.chosen === null ? {} : { day: this.chosen })) as Answer;
       if (mine !== this.#asking) return;
       const next = this.known ? arrange(this.shown, answer.studies, this.#held()) : { shown: ordered(answer.studies), behind: [] };
       this.shown = next.shown;
@@ -59,6 +69,7 @@ export class CenterDayView {
       this.known = true;
       this.error = null;
       this.asOf = answer.as_of;
+      if (this.search === "" && this.chosen === null && answer.day !== undefined) this.#toldToday = { day: answer.day, at: day(serverNow()) };
     } catch (error) {
       if (mine === this.#asking) this.error = error;
     } finally {

@@ -445,8 +445,8 @@ export const isApiError = (error: unknown, code?: string): error is ApiError =>
 export interface Doors {
   /** 401 on a request that needed a session. */
   signedOut: () => void;
-  /** 423: the server has locked this session for being idle. */
-  locked: () => void;
+  /** 423: the server has locked this session for being idle. Given the person whose session it is, where it said so. */
+  locked: (person: unknown) => void;
   /** 403 forged_request: the cookie belongs to another session than this page. */
   changed: () => void;
 }
@@ -525,7 +525,7 @@ export async function send(path: string, sending: Sending = {}): Promise<Respons
   const error = await refusal(response);
   if (sending.quiet !== true) {
     if (error.status === 401) doors.signedOut();
-    if (error.status === 423) doors.locked();
+    if (error.status === 423) doors.locked(error.details.user ?? null);
     if (error.code === "forged_request") doors.changed();
   }
   throw error;

@@ -58,6 +58,8 @@ async function saveAll(): Promise<void> {
 }
 
 function seat(session: Session): void {
+  // A page made for one person is never shown to another.
+  if (who.session !== null && who.session.user.name !== session.user.name) go(landing(session), { replace: true });
   tellTabs("in", session.user.name);
   who.session = session;
   who.lockedBy = null;
@@ -71,8 +73,6 @@ function seat(session: Session): void {
 export async function findOut(): Promise<void> {
   try {
     const session = await api.session.get();
-    // A page made for one person is never shown to another.
-    if (who.session !== null && who.session.user.name !== session.user.name) go(landing(session), { replace: true });
     if (who.presence === "in" && who.session?.csrf === session.csrf) who.session = session;
     else seat(session);
   } catch (error) {
@@ -122,7 +122,7 @@ function beOut(): void {
 
 function beLocked(person: Who["lockedBy"] = null): void {
   if (who.presence === "locked") return;
-  who.lockedBy = who.session === null ? person : who.session.user;
+  who.lockedBy = person ?? who.session?.user ?? null;
   who.presence = "locked";
   stopLive();
 }
@@ -157,7 +157,7 @@ onDoor({
     // The page beneath may hold unsaved text: ask for the password over it instead of throwing it away.
     if (who.presence === "in") beLocked();
   },
-  locked: () => beLocked(),
+  locked: (person) => beLocked(person as Who["lockedBy"]),
   changed: () => void findOut(),
 });
 

@@ -13,7 +13,14 @@ const PAGE = 200; // the most the server gives at once
 /** A moved selection holds the list still for this long after the last key; a pointer does as long as it is in the list. */
 const HAND_RESTS_MS = 45_000;
 const COUNTS_EVERY_MS = 2_000;
+const KEPT_TAB = "teleread.tab.";
 const NO_COUNTS: Record<Tab, number> = { all: 0, ecg: 0, images: 0, mine: 0 };
+
+/** Somebody who reads ECGs only finds the ECGs again tomorrow. */
+function keptTab(me: string): Tab {
+  const kept = localStorage.getItem(KEPT_TAB + me);
+  return kept === "ecg" || kept === "images" ? kept : "all";
+}
 
 class Worklist {
   filter = $state.raw<Filter>({ tab: "all", priority: null, site: null, q: "" });
@@ -129,6 +136,7 @@ class Worklist {
   // ---- asking ---------------------------------------------------------------------------------------------------
   narrow(change: Partial<Filter>): void {
     this.filter = { ...this.filter, ...change };
+    if (change.tab !== undefined) localStorage.setItem(KEPT_TAB + this.#person, change.tab);
     this.said = "";
     this.#touched = 0;
     this.#at = 0;
@@ -266,7 +274,7 @@ class Worklist {
 
   #forget(me: string): void {
     this.#person = me;
-    this.filter = { tab: "all", priority: null, site: null, q: "" };
+    this.filter = { tab: keptTab(me), priority: null, site: null, q: "" };
     this.rows = NO_ROWS;
     this.counts = NO_COUNTS;
     this.selected = null;

@@ -29,9 +29,10 @@ export function engine(): Promise<RenderingEngine> {
   return started;
 }
 
-/** Is there a graphics card worth using? A software one is seven times slower than drawing on the processor. */
+/** Is there a graphics card worth using? A software one is seven times slower than drawing on the processor. `?cpu` and `?gpu` decide by hand. */
 function wantsProcessor(): boolean {
-  if (new URLSearchParams(location.search).has("cpu")) return true;
+  const asked = new URLSearchParams(location.search);
+  if (asked.has("cpu") || asked.has("gpu")) return asked.has("cpu");
   const { webgl, softwareRasterizer } = getRenderingCapabilities();
   return !webgl || softwareRasterizer;
 }

@@ -85,7 +85,7 @@ export class Loader {
     this.#states.forEach((state, i) => {
       if (state !== "waiting") return;
       const ahead = (i - this.#at) * this.#direction >= 0;
-      const cost = Math.abs(i - this.#at) * (ahead ? 1 : 2);
+      const cost = Math.abs(i - this.#at) * (ahead ? 1 : 2) + (ahead ? 0 : 0.5);
       if (cost < least) {
         least = cost;
         best = i;

@@ -39,8 +39,8 @@ export interface Seen {
   readonly labels: readonly { readonly length: Length; readonly x: number; readonly y: number }[];
   /** The first picture that could not be fetched or decoded, from 0; null when none failed. */
   readonly failed: number | null;
-  /** Why the picture that was asked for cannot be shown. */
-  readonly problem: { readonly frame: Frame; readonly why: string; readonly renderedUrl: string } | null;
+  /** Why the picture that was asked for cannot be shown; `final` when asking again will not help. */
+  readonly problem: { readonly frame: Frame; readonly why: string; readonly renderedUrl: string; readonly final: boolean } | null;
 }
 
 export interface Told {
@@ -336,9 +336,9 @@ export class ImageViewport {
     const frame = stack.view.frames[index];
     if (frame === undefined) return;
     const renderedUrl = `${this.#root}/series/${frame.seriesUid}/instances/${frame.sopUid}/rendered`;
-    this.#problem = { frame, why: wordsOf(reason), renderedUrl };
-    this.#told.painted(stack.view);
-    this.#told.available(frame.sopUid);
+    const status = statusOf(reason);
+    const final = navigator.onLine && (status === null ? !isNetwork(reason) : status >= 400 && status < 500 && ![401, 408, 423, 429].includes(status));
+    this.#problem = { frame, why: wordsOf(reason), renderedUrl, final };
   }
 
   readonly #rendered = (): void => {
@@ -427,9 +427,23 @@ function placed(viewport: StackViewport, length: Length): { length: Length; x: n
   return { length, x: (right?.[0] ?? 0) + 10, y: (right?.[1] ?? 0) - 8 };
 }
 
+/** The loader rejects with an error, or with an object around one or around a response. */
+const innerOf = (reason: unknown): unknown => (reason as { error?: unknown } | null)?.error ?? reason;
+
+function statusOf(reason: unknown): number | null {
+  const inner = innerOf(reason) as { status?: unknown; request?: { status?: unknown } } | null;
+  const status = inner?.status ?? inner?.request?.status;
+  return typeof status === "number" && status > 0 ? status : null;
+}
+
+const isNetwork = (reason: unknown): boolean => {
+  const inner = innerOf(reason) as { status?: unknown; request?: { status?: unknown } } | null;
+  return inner instanceof TypeError || inner?.status === 0 || inner?.request?.status === 0;
+};
+
 function wordsOf(reason: unknown): string {
-  const error = (reason as { error?: unknown } | null)?.error ?? reason;
-  if (error instanceof Error) return error.message;
-  const status = (error as { status?: number } | null)?.status;
-  return status === undefined ? String(error) : `HTTP ${status}`;
+  const status = statusOf(reason);
+  if (status !== null) return `HTTP ${status}`;
+  const inner = innerOf(reason);
+  return inner instanceof Error ? inner.message : String(inner);
 }

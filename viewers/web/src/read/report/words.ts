@@ -34,6 +34,7 @@ export function hindranceWords(room: Room, hindrance: Hindrance): string | null 
   switch (hindrance) {
     case "read_only":
     case "lost":
+    case "not_on_server":
       return null;
     case "not_painted": {
       const { seen, total, unopened } = room.paintedCount;
@@ -46,8 +47,6 @@ export function hindranceWords(room: Room, hindrance: Hindrance): string | null 
       return t("结论还没写", "The impression is empty");
     case "no_result":
       return t("还没选结果", "No result chosen");
-    case "not_on_server":
-      return t("草稿没到服务器，不能签发", "Draft not on the server, signing is off");
     case "stale":
       return t("连接中断，不能签发", "Connection lost, signing is off");
   }
