@@ -58,17 +58,21 @@ class Group:
 
 @dataclass(frozen=True)
 class PhraseSet:
-    """Everything of one kind. `normal` says nothing of a part of the body: it fits all of them."""
+    """Everything of one kind. `normal` says nothing of a part of the body: it fits all of them.
+    `elsewhere` are words of studies that no group is about, though a group's word may occur."""
 
     kind: str
     normal: Normal
     groups: tuple[Group, ...]
+    elsewhere: tuple[str, ...] = ()
 
     def group_of(self, *said: str | None) -> Group | None:
         """The one group that these words of a study name; None where none or several are named."""
         if len(self.groups) == 1:
             return self.groups[0]
         text = " ".join(words.upper() for words in said if words)
+        if any(word in text for word in self.elsewhere):
+            return None
         found = [group for group in self.groups if any(word in text for word in group.about)]
         return found[0] if len(found) == 1 else None
 
@@ -83,7 +87,7 @@ def phrase_set(kind: str) -> PhraseSet:
     with path.open("rb") as file:
         given = tomllib.load(file)
     groups = tuple(_group(code, value) for code, value in given["group"].items())
-    return PhraseSet(kind, _normal(given["normal"]), groups)
+    return PhraseSet(kind, _normal(given["normal"]), groups, tuple(given.get("elsewhere", ())))
 
 
 def _group(code: str, value: dict[str, Any]) -> Group:

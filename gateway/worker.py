@@ -69,7 +69,10 @@ class Worker:
         parts.index.on_change(self._changed.set)
 
     def start(self) -> None:
-        """Begin."""
+        """Begin. Where this process alone owns the index, leases of one that was killed end."""
+        if self._parts.lock is not None:
+            with self._parts.new_unit() as unit:
+                unit.jobs.free_all()
         for thread in self._threads:
             thread.start()
 

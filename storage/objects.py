@@ -47,6 +47,9 @@ class LocalObjects:
         self._root = root
         self._min_free = min_free_bytes
         self._incoming = root / "incoming"
+        # folders whose own names are known to be synced: one made by another thread, or by a
+        # process that was killed, may not be yet
+        self._synced: set[Path] = set()
         self._incoming.mkdir(parents=True, exist_ok=True)
         for left in self._incoming.iterdir():  # never acknowledged: the process ended in the middle
             left.unlink()
@@ -104,10 +107,11 @@ class LocalObjects:
 
     def _folder(self, kind: str, prefix: str) -> Path:
         folder = self._root / kind / prefix
-        if not folder.is_dir():
+        if folder not in self._synced:
             folder.mkdir(parents=True, exist_ok=True)
             _sync_folder(folder.parent)
             _sync_folder(self._root)
+            self._synced.add(folder)
         return folder
 
     def _path(self, locator: str) -> Path:

@@ -6,9 +6,8 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from gateway.assemble import Parts
@@ -35,11 +34,10 @@ _BY_TASK = {
 }
 
 
-class Studies(BaseModel):
-    """Which studies: of a day, or of a patient by name or number. `q` comes in a body only."""
+class Words(BaseModel):
+    """Part of a name or number: it comes in a body, never in a URL."""
 
-    day: date | None = None
-    q: str | None = Field(None, max_length=64)
+    q: str = Field(max_length=64)
     after: str | None = Field(None, max_length=256)
 
 
@@ -48,14 +46,14 @@ def routes(parts: Parts) -> APIRouter:
     router = APIRouter(prefix="/api/center", tags=["center"])
 
     @router.get("/studies")
-    def studies(asked: Annotated[Studies, Query()], who: Who) -> Json:
-        """The studies of a day: those that came, and those whose report came."""
-        return _studies(parts, asked, who)
+    def studies(who: Who, day: date | None = None) -> Json:
+        """The studies of a day (or today): those that came, and those whose report came."""
+        return _of_day(parts, day, who)
 
     @router.post("/studies/find")
-    def find(asked: Studies, who: Who) -> Json:
-        """The same with the question in the body, so that a name never stands in a URL."""
-        return _studies(parts, asked, who)
+    def find(asked: Words, who: Who) -> Json:
+        """The studies of a patient, by name or number, newest first."""
+        return _found(parts, asked, who)
 
     return router
 
@@ -110,29 +108,35 @@ def progress(row: CenterRow) -> tuple[int, str]:
     return _BY_TASK[task.state]
 
 
-def _studies(parts: Parts, asked: Studies, who: Caller) -> Json:
-    now = parts.now()
-    text = (asked.q or "").strip()
-    day = None
+def _of_day(parts: Parts, asked: date | None, who: Caller) -> Json:
+    with parts.view() as unit:
+        zone = unit.people.site(who.site).zone
+        day = asked or values.local_day(parts.now(), zone)
+        begin = datetime.combine(day, time(), zone)
+        end = datetime.combine(day + timedelta(days=1), time(), zone)
+        rows = Search(unit.connection).center_day(who.sites, begin, end, MOST)
+        people = unit.people.people()
+    return {"day": day.isoformat(), **_page(parts, rows, people)}
+
+
+def _found(parts: Parts, asked: Words, who: Caller) -> Json:
+    text = asked.q.strip()
     with parts.view() as unit:
         search = Search(unit.connection)
+        rows = search.center_found(who.sites, text, _after(asked.after), MOST + 1) if text else []
         people = unit.people.people()
-        if text:
-            rows = search.center_found(who.sites, text, _after(asked.after), MOST + 1)
-        else:
-            zone = unit.people.site(who.site).zone
-            day = asked.day or values.local_day(now, zone)
-            begin = datetime.combine(day, time(), zone)
-            end = datetime.combine(day + timedelta(days=1), time(), zone)
-            rows = search.center_day(who.sites, begin, end, MOST)
-    more, rows = len(rows) > MOST, rows[:MOST]
+    shown = rows[:MOST]
+    page = _page(parts, shown, people)
+    return {**page, "next": _next(shown[-1]) if len(rows) > MOST else None}
+
+
+def _page(parts: Parts, rows: list[CenterRow], people: Mapping[str, Person]) -> Json:
     studies = [center_study(row, people) for row in rows]
     return {
-        "day": values.day(day),
         "studies": studies,
         "counts": dict(Counter(one["state"] for one in studies)),
-        "next": _next(rows[-1]) if more else None,
-        "as_of": values.instant(now),
+        "next": None,
+        "as_of": values.instant(parts.now()),
     }
 
 

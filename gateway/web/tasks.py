@@ -36,15 +36,20 @@ Tab = Literal["all", "ecg", "images", "mine"]
 Uid = Annotated[str, Field(pattern=r"^[0-9.]{1,64}$")]
 
 
-class TaskQuery(BaseModel):
-    """What a worklist is limited to. `q` is part of a name or number: it belongs into a body."""
+class TaskFilter(BaseModel):
+    """What a worklist is limited to, and where its page begins."""
 
     tab: Tab = "all"
     priority: Priority | None = None
     site: str | None = Field(None, max_length=32)
-    q: str | None = Field(None, max_length=64)
     after: str | None = Field(None, max_length=256)
     limit: int = Field(100, ge=1, le=MOST)
+
+
+class TaskQuery(TaskFilter):
+    """The same with part of a name or number, which must never stand in a URL."""
+
+    q: str | None = Field(None, max_length=64)
 
 
 class Window(BaseModel):
@@ -99,9 +104,9 @@ def routes(parts: Parts) -> APIRouter:
     router = APIRouter(prefix="/api/tasks", tags=["tasks"])
 
     @router.get("")
-    def tasks(asked: Annotated[TaskQuery, Query()], who: Hospital) -> Json:
+    def tasks(asked: Annotated[TaskFilter, Query()], who: Hospital) -> Json:
         """Open and claimed tasks, by priority, then time left."""
-        return _page(parts, asked, who)
+        return _page(parts, TaskQuery(**asked.model_dump()), who)
 
     @router.post("/find")
     def find(asked: TaskQuery, who: Hospital) -> Json:

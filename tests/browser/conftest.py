@@ -16,6 +16,7 @@ FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--disable-print-preview",  # headless Chromium ends when a PDF is printed through it
 )
 POLICY = """
 quiet_after_release_seconds = 1

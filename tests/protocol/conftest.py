@@ -11,7 +11,7 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.filewriter import write_dataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, generate_uid
-from pynetdicom import AE, evt
+from pynetdicom import AE, build_context, evt
 from pynetdicom.dimse_primitives import C_STORE
 from pynetdicom.pdu import A_ASSOCIATE_RJ
 
@@ -179,16 +179,19 @@ def calling(port, ae_title="EAST_CT", called="TELEREAD", contexts=((CT, (EXPLICI
     """An association of a device; released at the end when it still stands."""
     ae = AE(ae_title)
     ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 20
-    for sop_class, syntaxes in contexts:
-        ae.add_requested_context(sop_class, list(syntaxes))
-    rejections = []
+    ae.requested_contexts = [build_context(name, list(syntaxes)) for name, syntaxes in contexts]
+    rejections, sockets = [], []
 
     def heard(event):
         # The library's own `is_rejected` stays false when the rejection arrives before it looks.
         if isinstance(event.pdu, A_ASSOCIATE_RJ):
             rejections.append((event.pdu.result, event.pdu.source, event.pdu.reason_diagnostic))
 
-    handlers = [(evt.EVT_PDU_RECV, heard)]
+    def connected(event):
+        # The library forgets to close a socket whose peer was faster.
+        sockets.append(event.assoc.dul.socket.socket)
+
+    handlers = [(evt.EVT_PDU_RECV, heard), (evt.EVT_CONN_OPEN, connected)]
     association = ae.associate("127.0.0.1", port, ae_title=called, evt_handlers=handlers)
     try:
         yield Device(association, rejections)
@@ -197,6 +200,8 @@ def calling(port, ae_title="EAST_CT", called="TELEREAD", contexts=((CT, (EXPLICI
             association.release()
         if association.is_alive():
             association.join(10)
+        for one in sockets:
+            one.close()
 
 
 @pytest.fixture

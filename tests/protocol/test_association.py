@@ -7,7 +7,6 @@ import time
 from contextlib import suppress
 
 import pytest
-from pynetdicom import AE, build_context
 from pynetdicom.sop_class import Verification
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
@@ -101,16 +100,11 @@ def test_negotiation(call):
     assert rejected == {PATIENT_ROOT_FIND: 3, "1.2.840.10008.5.1.4.1.1.4": 4}
 
 
-def test_one_class_in_several_contexts(gateway, associate):
+def test_one_class_in_several_contexts(call):
     """Proposing each syntax in a context of its own is common; each is decided by itself."""
-    ae = AE("EAST_CT")
-    ae.requested_contexts = [build_context(CT, syntax) for syntax in (EXPLICIT, JPEG, JPIP)]
-    association = ae.associate("127.0.0.1", gateway.port, ae_title="TELEREAD")
-    try:
-        taken = [str(context.transfer_syntax[0]) for context in association.accepted_contexts]
-        assert taken == [EXPLICIT, JPEG]
-    finally:
-        association.release()
+    with call(contexts=[(CT, (syntax,)) for syntax in (EXPLICIT, JPEG, JPIP)]) as device:
+        accepted = device.association.accepted_contexts
+        assert [str(context.transfer_syntax[0]) for context in accepted] == [EXPLICIT, JPEG]
 
 
 def test_limit_for_each_device(new_gateway, limits, associate):

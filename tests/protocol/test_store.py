@@ -11,7 +11,6 @@ import pydicom
 import pytest
 from pydicom.data import get_testdata_file
 from pydicom.uid import generate_uid
-from pynetdicom import AE
 
 from worklist.arrival import Arrival
 
@@ -421,14 +420,11 @@ def run(*command):
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_pynetdicoms_own_scu(gateway, image):
-    """Not only our own sending: the library's ordinary way, datasets and all."""
+def test_pynetdicoms_own_scu(gateway, call, image):
+    """Not only our own sending: the library's ordinary way, data sets and all."""
     dataset = image()
     dataset.file_meta = pydicom.dataset.FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = EXPLICIT
-    ae = AE("EAST_CT")
-    ae.add_requested_context(CT, EXPLICIT)
-    association = ae.associate("127.0.0.1", gateway.port, ae_title="TELEREAD")
-    assert association.send_c_store(dataset).Status == 0x0000
-    association.release()
+    with call() as device:
+        assert device.association.send_c_store(dataset).Status == 0x0000
     assert gateway.study(dataset.StudyInstanceUID) is not None

@@ -241,9 +241,7 @@ def test_ten_kills(new_house, tmp_path):
         for reader in readers:
             reader.person.http.close()
     assert house.stop().code == 0
-    b=time.monotonic()
     _everything_is_there(house, day)
-    print('v',time.monotonic()-b)
     _say(day)
 
 
@@ -262,9 +260,7 @@ def _kill_again_and_again(
     house: House, day: Day, clients: list[Client], chance: random.Random
 ) -> None:
     for number in range(ROUNDS):
-        began = time.monotonic()
         house.start()
-        started = time.monotonic()
         assert house.incoming == [], "temporary files of before the kill"
         day.set(round=number, up=True)
         wanted = chance.randrange(ENOUGH // ROUNDS, 2 * ENOUGH // ROUNDS)
@@ -277,7 +273,6 @@ def _kill_again_and_again(
         day.set(up=False)
         day.wait_for(lambda: day.parked == len(clients), "everybody to notice")
         assert any(one[0] == number for one in day.unanswered), "nothing was in flight"
-        print(number, started-began, time.monotonic()-started, day.acknowledged[number], wanted)
 
 
 def _come_back(house: House, day: Day, clients: list[Client], readers: list[Reader]) -> None:

@@ -3,16 +3,17 @@
 // One Room lives for one task. It asks only for that task, and refuses an answer that speaks of another one: two tabs,
 // or a slow answer after the reader has gone on, cannot put one patient's text under another patient's name.
 
-import { type Case, type EcgRecording, type ReturnReason, type Signed, type Task, api, isApiError } from "../lib/api";
+import { ApiError, type Case, type EcgRecording, type ReturnReason, type Signed, type Task, api, isApiError } from "../lib/api";
 import { forgetSigned, rememberSigned } from "../lib/grace.svelte";
+import type { Words } from "../lib/i18n";
 import { kindWord, patientName } from "../lib/words";
 import { live, onLive } from "../lib/live";
 import { beforeLock, unlockSigning, who } from "../lib/session.svelte";
 import { serverNow } from "../lib/time";
 import { PaintedFacts } from "./painted";
-import { type Around, draftKey, DraftKeeper, type Fields, type Kept } from "./report/draft";
+import { type Around, draftKey, DraftKeeper, type Fields, holderOf, type Kept } from "./report/draft";
 import { LeaseKeeper } from "./report/lease";
-import { fieldOf, type Hindrance, hindranceOf, Signer } from "./report/signing";
+import { blankIn, fieldOf, type Hindrance, hindranceOf, Signer } from "./report/signing";
 import { type View, viewsOf } from "./views";
 
 export type Box = "none" | "password" | "return";
@@ -207,6 +208,7 @@ export class Room {
     const hindrance = this.hindrance;
     if (hindrance === "no_impression") this.ask("impression");
     if (hindrance === "no_result") this.ask("result");
+    if (hindrance === "blank") this.ask(blankIn(this.fields) ?? "findings");
     if (hindrance !== null) return;
     if (!who.maySign && !this.#signer.unknown) {
       this.#askPassword();
@@ -290,7 +292,9 @@ export class Room {
       const { recordings } = await api.studies.ecg(studyId);
       if (!this.#closed && this.case?.study.id === studyId) this.recordings = recordings;
     } catch (error) {
-      this.recordingsError = error;
+      // "There is no recording that can be read" is an answer, and is said in the sheet's place.
+      if (error instanceof ApiError && error.status >= 400 && error.status < 500 && ![401, 423, 429].includes(error.status)) this.recordings = [];
+      else this.recordingsError = error;
     }
   }
 
@@ -318,7 +322,7 @@ export class Room {
       if (this.#closed || this.signed !== null || this.gone !== null) return;
       const had = this.views.length;
       this.#take({ ...answer, draft: this.case?.draft ?? answer.draft });
-      if (answer.editable !== true && this.editable) this.#keeper?.lose(answer.task.claimed_by?.display ?? null);
+      if (answer.editable !== true && this.editable) this.#keeper?.lose(namesOf(answer.task));
       if (this.views.length !== had && this.views.some((view) => view.kind === "ecg")) await this.loadRecordings();
     } catch {
       // What is shown stays; the stream will tell again, and the server refuses a signature over unseen instances.
@@ -344,7 +348,7 @@ export class Room {
     try {
       this.leaseUntil = (await api.tasks.extend(this.taskId)).lease_until;
     } catch (error) {
-      if (isApiError(error, "lease_lost")) this.#keeper?.lose(typeof error.details.who === "string" ? error.details.who : null);
+      if (isApiError(error, "lease_lost")) this.#keeper?.lose(holderOf(error));
     }
   }
 
@@ -360,7 +364,7 @@ export class Room {
       return;
     }
     this.refusal = error;
-    if (isApiError(error, "lease_lost")) this.#keeper?.lose(typeof error.details.who === "string" ? error.details.who : null);
+    if (isApiError(error, "lease_lost")) this.#keeper?.lose(holderOf(error));
     if (isApiError(error, "study_changed") || isApiError(error, "not_painted")) void this.#refresh();
     const field = fieldOf(error);
     if (field !== null) this.ask(field);
@@ -397,3 +401,5 @@ export class Room {
     return this.leaseUntil === null ? null : Date.parse(this.leaseUntil) - at;
   }
 }
+
+const namesOf = ({ claimed_by: holder }: Task): Words | null => (holder === null ? null : [holder.display, holder.display_en || holder.display]);

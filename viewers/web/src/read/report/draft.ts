@@ -1,6 +1,7 @@
 // Where is the text that the reader writes, and is it safe?
 
 import { ApiError, type Draft, type DraftChange, type DraftSaved, isApiError } from "../../lib/api";
+import type { Words } from "../../lib/i18n";
 
 /** What the reader may change. */
 export type Fields = Pick<Draft, "findings" | "impression" | "result" | "key_image">;
@@ -31,8 +32,8 @@ export interface Kept {
   readonly found: { readonly fields: Fields; readonly at: number } | null;
   /** The other window's text, while keeping is "conflict". */
   readonly other: Draft | null;
-  /** Who has the case now, while keeping is "lost" and it is known. */
-  readonly holder: string | null;
+  /** Who has the case now, while keeping is "lost" and it is known: the name in Chinese and in English. */
+  readonly holder: Words | null;
   readonly refusal: ApiError | null;
 }
 
@@ -54,6 +55,12 @@ export interface Around {
   changed: (kept: Kept) => void;
   /** The server gave a new end of the lease. */
   lease: (until: string) => void;
+}
+
+/** Whom a refusal names. */
+export function holderOf({ details }: ApiError): Words | null {
+  if (typeof details.who !== "string") return null;
+  return [details.who, typeof details.who_en === "string" ? details.who_en : details.who];
 }
 
 const QUIET_MS = 1000;
@@ -144,7 +151,7 @@ export class DraftKeeper {
   }
 
   /** The case is somebody else's, or nobody's. The text is kept here for its author. */
-  lose(holder: string | null): void {
+  lose(holder: Words | null): void {
     this.#cancel();
     if (!this.onServer) this.#putHere();
     this.#set({ keeping: "lost", holder });
@@ -221,7 +228,7 @@ export class DraftKeeper {
     if (isApiError(error, "draft_conflict") && error.details.draft !== undefined) {
       this.#meet(error.details.draft as Draft);
     } else if (isApiError(error, "lease_lost")) {
-      this.lose(typeof error.details.who === "string" ? error.details.who : null);
+      this.lose(holderOf(error));
     } else if (error instanceof ApiError && error.status >= 400 && error.status < 500 && ![401, 408, 423, 429].includes(error.status)) {
       this.#putHere();
       this.#set({ keeping: "refused", refusal: error });

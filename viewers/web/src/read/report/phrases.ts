@@ -1,7 +1,16 @@
 // Which phrase does the reader mean by a few letters?
 
-import type { Phrase } from "../../lib/api";
+import { type Kind, type Phrase, type Phrases, send } from "../../lib/api";
 import type { Lang } from "../../lib/i18n";
+
+/** The phrases of a kind, those for this study's part of the body first. */
+export async function phrasesFor(kind: Kind, studyId: string): Promise<Phrases> {
+  const answer = await send(`/api/phrases?${new URLSearchParams({ kind, study_id: studyId })}`);
+  return (await answer.json()) as Phrases;
+}
+
+/** Stands in a phrase where the reader has to fill in something. */
+export const BLANK = "__";
 
 /** Best first, at most `most`. The letters may be the code, pinyin initials, Chinese or English. */
 export function search(phrases: readonly Phrase[], typed: string, most: number): Phrase[] {

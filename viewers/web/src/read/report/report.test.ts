@@ -136,10 +136,10 @@ describe("the draft", () => {
 
   it("survives a lost lease and takes no more changes", async () => {
     const keeper = bench.open();
-    bench.answers = [new ApiError(409, "lease_lost", "", { who: "Ma" })];
+    bench.answers = [new ApiError(409, "lease_lost", "", { who: "马", who_en: "Ma" })];
     keeper.change({ findings: "mine" });
     await keeper.flush();
-    expect(keeper.kept).toMatchObject({ keeping: "lost", holder: "Ma" });
+    expect(keeper.kept).toMatchObject({ keeping: "lost", holder: ["马", "Ma"] });
     expect(bench.kept.size).toBe(1);
     keeper.change({ findings: "more" });
     expect(keeper.kept.fields.findings).toBe("mine");
@@ -213,6 +213,7 @@ describe("the signature", () => {
     expect(hindranceOf({ ...facts, fields: { ...facts.fields, impression: " \n" } })).toBe("no_impression");
     expect(hindranceOf({ ...facts, fields: { ...facts.fields, result: null } })).toBe("no_result");
     expect(hindranceOf({ ...facts, stale: true })).toBe("stale");
+    expect(hindranceOf({ ...facts, fields: { ...facts.fields, findings: "约__mm" } })).toBe("blank");
   });
 
   it("says which field a refusal is about", () => {

@@ -2,6 +2,7 @@
 
 import { ApiError, isApiError, type SignRequest, type Signed } from "../../lib/api";
 import type { Fields } from "./draft";
+import { BLANK } from "./phrases";
 
 /** What still stands between the reader and the signature, the first thing first. */
 export type Hindrance =
@@ -11,6 +12,7 @@ export type Hindrance =
   | "late_unseen"
   | "no_impression"
   | "no_result"
+  | "blank"
   | "not_on_server"
   | "stale";
 
@@ -34,8 +36,14 @@ export function hindranceOf(facts: Facts): Hindrance | null {
   if (facts.stale) return "stale";
   if (facts.notOnServer) return "not_on_server";
   if (facts.fields.impression.trim() === "") return "no_impression";
+  if (blankIn(facts.fields) !== null) return "blank";
   if (facts.fields.result === null) return "no_result";
   return null;
+}
+
+/** The text in which a phrase still waits to be filled in. */
+export function blankIn(fields: Fields): "findings" | "impression" | null {
+  return (["findings", "impression"] as const).find((part) => fields[part].includes(BLANK)) ?? null;
 }
 
 /** A press must not wait on a dead line for ever; the next one asks about the same request again. */
@@ -98,7 +106,7 @@ function isUnknown(error: unknown): boolean {
 /** Where the focus goes when the server refuses. */
 export function fieldOf(error: unknown): "impression" | "findings" | "result" | "password" | null {
   if (isApiError(error, "signing_locked")) return "password";
-  if (!isApiError(error, "report_incomplete")) return null;
+  if (!isApiError(error, "report_incomplete") && !isApiError(error, "not_printable")) return null;
   const fields = error.details.fields;
   const first = Array.isArray(fields) ? String(fields[0]) : "";
   return first === "findings" || first === "result" ? first : "impression";

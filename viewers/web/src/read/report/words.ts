@@ -4,7 +4,7 @@ import { ApiError } from "../../lib/api";
 import { t } from "../../lib/i18n";
 import { clock } from "../../lib/time";
 import type { Room } from "../room.svelte";
-import type { Kept } from "./draft";
+import { holderOf, type Kept } from "./draft";
 import type { Hindrance } from "./signing";
 
 /** Is the text safe? One short phrase. */
@@ -47,6 +47,8 @@ export function hindranceWords(room: Room, hindrance: Hindrance): string | null 
       return t("结论还没写", "The impression is empty");
     case "no_result":
       return t("还没选结果", "No result chosen");
+    case "blank":
+      return t("还有 __ 没填", "A __ is not filled in");
     case "stale":
       return t("连接中断，不能签发", "Connection lost, signing is off");
   }
@@ -70,7 +72,11 @@ export function refusalWords(error: unknown): string {
     case "report_incomplete":
       return t("报告不完整", "The report is not complete");
     case "already_claimed":
-      return t(`已由 ${String(error.details.who ?? "")} 领取`, `Claimed by ${String(error.details.who_en ?? error.details.who ?? "")}`);
+      return t(`已由 ${holderOf(error)?.[0] ?? "--"} 领取`, `Claimed by ${holderOf(error)?.[1] ?? "--"}`);
+    case "not_printable":
+      return t("有字打印不出来，没有签", "Some characters cannot be printed, nothing was signed");
+    case "certificate_ended":
+      return t("您的签名证书已失效，请联系管理员", "Your signing certificate has ended, ask the administrator");
     case "not_open":
       return t("这例已不在待阅中", "This case is no longer open");
     case "wrong_credentials":
