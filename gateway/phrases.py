@@ -4,6 +4,7 @@ One file of words for each kind of reading task in the folder beside this module
 several parts of the body; each has its own phrases, favourites and normal report.
 """
 
+import re
 import tomllib
 from dataclasses import dataclass
 from functools import cache
@@ -71,10 +72,16 @@ class PhraseSet:
         if len(self.groups) == 1:
             return self.groups[0]
         text = " ".join(words.upper() for words in said if words)
-        if any(word in text for word in self.elsewhere):
+        if any(_names(text, word) for word in self.elsewhere):
             return None
-        found = [group for group in self.groups if any(word in text for word in group.about)]
+        found = [one for one in self.groups if any(_names(text, word) for word in one.about)]
         return found[0] if len(found) == 1 else None
+
+
+def _names(text: str, word: str) -> bool:
+    """Whether the text has the word; a Latin one only where a word begins."""
+    begin = "(?<![A-Z])" if word.isascii() else ""
+    return re.search(begin + re.escape(word), text) is not None
 
 
 @cache

@@ -83,7 +83,9 @@ def serve(
     gateway.start()
     _say_where(parts)
     ready(gateway)
-    stop.wait()
+    # The kernel may hand a signal to any thread; its handler runs when this one next wakes.
+    while not stop.wait(1):
+        pass
     log.info("stopping")
     gateway.stop()
     parts.close()

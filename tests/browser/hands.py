@@ -20,11 +20,16 @@ _PROPOSE = {"1.2.840.10008.1.2.4.50": "-xy"}
 class Desk:
     """One person at one browser, signed in through the form."""
 
-    def __init__(self, browser: Browser, house: House, name: str, *, lang: str = "en-US") -> None:
+    def __init__(
+        self, browser: Browser, house: House, name: str, *, lang: str = "en-US", scale: float = 1
+    ) -> None:
         self.name = name
         self.house = house
         self.context: BrowserContext = browser.new_context(
-            viewport={"width": 1920, "height": 1080}, locale=lang, accept_downloads=True
+            viewport={"width": 1920, "height": 1080},
+            locale=lang,
+            device_scale_factor=scale,
+            accept_downloads=True,
         )
         self.context.set_default_timeout(PATIENCE_MS)
         self.wrong: list[str] = []

@@ -26,7 +26,7 @@ _LINE = re.compile(r"(?P<pid>\d+) +(?P<at>\d+\.\d+) (?P<rest>.*)")
 _CALL = re.compile(r"(?P<name>\w+)\((?P<given>.*)")
 _RESUMED = re.compile(r"<\.\.\. (?P<name>\w+) resumed>(?P<rest>.*)")
 _UNFINISHED = "<unfinished ...>"
-_PATH = re.compile(r"^(?:\d+|AT_FDCWD)<(?P<path>[^>]*(?:->)?[^>]*)>")
+_PATH = re.compile(r"\d+<(?P<path>.*?)>[,)]")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 
 
@@ -111,11 +111,11 @@ def require_durable(trace: list[Call], kind: str, after: int, answer: Call) -> N
         raise NotDurable("no object was kept")
     for rename in kept:
         incoming, final = rename.names[0], rename.names[-1]
-        file = _synced(before, lambda path, name=incoming: path == name)
+        file = _synced(before, incoming.__eq__)
         if not any(one.done < rename.began for one in file):
             raise NotDurable("the object was not synced before it got its name")
         folder = final.rpartition("/")[0]
-        if not any(one.began > rename.done for one in _synced(before, lambda p: p == folder)):
+        if not any(one.began > rename.done for one in _synced(before, folder.__eq__)):
             raise NotDurable("the folder was not synced after the object got its name")
         _require_folders(before, folder)
     writes = [
@@ -148,9 +148,7 @@ def _require_folders(before: list[Call], folder: str) -> None:
     for made in (one for one in before if one.name.startswith("mkdir") and not one.failed):
         parent = made.names[-1].rpartition("/")[0]
         inside = f"{folder}/".startswith(f"{made.names[-1]}/")
-        if inside and not any(
-            one.began > made.done for one in _synced(before, lambda p: p == parent)
-        ):
+        if inside and not any(one.began > made.done for one in _synced(before, parent.__eq__)):
             raise NotDurable("a new folder was not synced into the one above it")
 
 

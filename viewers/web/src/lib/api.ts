@@ -37,7 +37,8 @@ export interface Site {
 
 export interface Session {
   user: User;
-  site: Site;
+  /** With the zone in which the Site's days and clocks are shown. */
+  site: Site & { timezone: string };
   csrf: string;
   /** Until when signing needs no password here; null when it is locked. */
   signing_until: Instant | null;

@@ -2,7 +2,7 @@
 import { ApiError, api, onDoor, type Role, type Session } from "./api";
 import { onLive, startLive, stopLive } from "./live";
 import { go } from "./route.svelte";
-import { serverNow } from "./time";
+import { serverNow, showIn } from "./time";
 
 export type Presence = "asking" | "out" | "in" | "locked" | "unreachable";
 
@@ -61,6 +61,7 @@ function seat(session: Session): void {
   // A page made for one person is never shown to another.
   if (who.session !== null && who.session.user.name !== session.user.name) go(landing(session), { replace: true });
   tellTabs("in", session.user.name);
+  showIn(session.site.timezone);
   who.session = session;
   who.lockedBy = null;
   who.presence = "in";

@@ -73,22 +73,36 @@ export function ago(instant: string, at: number = serverNow()): string {
   return minutes < 1 ? t("不到 1 分", "under 1 min") : span(minutes);
 }
 
-const two = (n: number): string => String(n).padStart(2, "0");
+/** Clocks and days are those of the person's Site; before somebody signs in, the workstation's. */
+let local = formatter();
 
-/** "14:23" in the workstation's zone, 24 hours. */
-export function clock(instant: string | number): string {
-  const at = new Date(instant);
-  return `${two(at.getHours())}:${two(at.getMinutes())}`;
+export function showIn(zone: string | undefined): void {
+  try {
+    local = formatter(zone);
+  } catch {
+    local = formatter(); // a browser that does not know the zone
+  }
 }
+
+function formatter(timeZone?: string): Intl.DateTimeFormat {
+  return new Intl.DateTimeFormat("en-CA", { timeZone, hourCycle: "h23", year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit" });
+}
+
+/** ["2026-11-23", "14:23:05"] in that zone. */
+function written(instant: string | number): [day: string, clock: string] {
+  const part: Partial<Record<Intl.DateTimeFormatPartTypes, string>> = {};
+  for (const { type, value } of local.formatToParts(new Date(instant))) part[type] = value;
+  return [`${part.year}-${part.month}-${part.day}`, `${part.hour}:${part.minute}:${part.second}`];
+}
+
+/** "14:23", 24 hours. */
+export const clock = (instant: string | number): string => written(instant)[1].slice(0, 5);
 
 /** "14:23:05". */
-export const clockSeconds = (instant: string | number): string => `${clock(instant)}:${two(new Date(instant).getSeconds())}`;
+export const clockSeconds = (instant: string | number): string => written(instant)[1];
 
-/** "2026-11-23" in the workstation's zone. */
-export function day(instant: string | number): string {
-  const at = new Date(instant);
-  return `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`;
-}
+/** "2026-11-23". */
+export const day = (instant: string | number): string => written(instant)[0];
 
 /** "14:23" for today, "11-22 14:23" within the year, "2025-11-22" before. */
 export function when(instant: string, at: number = serverNow()): string {

@@ -10,6 +10,7 @@ import { kindWord, patientName } from "../lib/words";
 import { live, onLive } from "../lib/live";
 import { beforeLock, unlockSigning, who } from "../lib/session.svelte";
 import { serverNow } from "../lib/time";
+import { takeOver } from "./history";
 import { PaintedFacts } from "./painted";
 import { type Around, draftKey, DraftKeeper, type Fields, holderOf, type Kept } from "./report/draft";
 import { LeaseKeeper } from "./report/lease";
@@ -77,7 +78,7 @@ export class Room {
   async load(): Promise<void> {
     this.error = null;
     try {
-      this.#enter(this.#checked(await api.tasks.case(this.taskId)));
+      this.#enter(this.#checked(takeOver(this.taskId) ?? (await api.tasks.case(this.taskId))));
     } catch (error) {
       if (!this.#closed) this.error = error;
     }
@@ -117,6 +118,12 @@ export class Room {
   get paintedAll(): boolean {
     void this.#paintedTick;
     return this.case !== null && this.#painted.complete;
+  }
+
+  /** Something of this case stands on the screen: what is pressed now is meant for it. */
+  get paintedFront(): boolean {
+    void this.#paintedTick;
+    return this.case !== null && (this.current === null || this.#painted.isOpened(this.current));
   }
 
   get paintedCount(): { seen: number; total: number; unopened: readonly View[] } {

@@ -1,6 +1,7 @@
 // Is everything in a study found that must be looked at, and is it known what was?
 import { describe, expect, it } from "vitest";
 import type { Instance, Series } from "../lib/api";
+import { following } from "./history";
 import { PaintedFacts } from "./painted";
 import { bySpace, type ImageView, sopUidsOf, viewsOf } from "./views";
 
@@ -75,5 +76,20 @@ describe("what was painted", () => {
 
   it("of a study with nothing to look at is complete", () => {
     expect(new PaintedFacts([]).complete).toBe(true);
+  });
+});
+
+describe("the next case", () => {
+  const task = (id: string, state = "OPEN", mine = false) => ({ id, state, mine });
+  const list = [task("a", "CLAIMED", true), task("b"), task("c", "CLAIMED"), task("d")];
+  const ids = (open: string): string[] => following(list, open).map((one) => one.id);
+
+  it("is the one after this in the list, never somebody else's", () => {
+    expect(ids("b")).toEqual(["d", "a"]);
+    expect(ids("d")).toEqual(["a", "b"]);
+  });
+
+  it("is the top of the list when this case has left it", () => {
+    expect(ids("gone")).toEqual(["a", "b", "d"]);
   });
 });

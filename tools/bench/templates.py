@@ -1,0 +1,40 @@
+"""Which two data sets are sent again and again: a CT slice and a 12-lead ECG, as devices make them?"""
+
+import io
+from pathlib import Path
+
+from pydicom.dataset import Dataset
+from pydicom.filewriter import dcmwrite
+
+from sample_studies.make import ct_series, ecg
+from sample_studies.person import DING
+from tools.bench import sender
+
+
+def ct_slice() -> Dataset:
+    """512² pixels of 16 bits, 525 KB."""
+    return ct_series(DING, slices=1)[0]
+
+
+def twelve_leads() -> Dataset:
+    """Ten seconds at 500 Hz, 123 KB."""
+    return ecg(DING)
+
+
+def written(dataset: Dataset, folder: Path) -> Path:
+    """The data set's bytes with placeholders, in a file that sending processes read."""
+    dataset.StudyInstanceUID, dataset.SeriesInstanceUID = sender.STUDY, sender.SERIES
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = sender.INSTANCE
+    dataset.PatientID = sender.PATIENT
+    bare = Dataset()
+    bare.update(dataset)
+    stream = io.BytesIO()
+    dcmwrite(stream, bare, implicit_vr=False, little_endian=True, enforce_file_format=False)
+    path = folder / f"{dataset.Modality}.dataset"
+    path.write_bytes(stream.getvalue())
+    return path
+
+
+def read(path: Path, dataset: Dataset) -> sender.Template:
+    """The template of a file, to send from this process."""
+    return sender.Template(path.read_bytes(), str(dataset.SOPClassUID))
