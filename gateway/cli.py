@@ -110,7 +110,6 @@ def _run(given: argparse.Namespace, settings: Settings) -> int:
 
 def _on_the_data(command: str, values: dict[str, Any], settings: Settings) -> int:
     """Here, or in the running server when it owns the data folder."""
-    from gateway import commands
     from gateway.assemble import assemble
     from gateway.local import hand_over
 
@@ -121,6 +120,8 @@ def _on_the_data(command: str, values: dict[str, Any], settings: Settings) -> in
             raise
         answer = hand_over(settings.data_dir, {"command": command, "given": values})
     else:
+        from gateway import commands  # loads much, and a command that is handed over needs none
+
         try:
             answer = commands.run(parts, command, values)
         finally:

@@ -63,7 +63,10 @@ export class Room {
     void this.load();
     const timer = setInterval(() => void this.#extendWhenDue(), LEASE_TICK_MS);
     const leave = (): void => this.#leave();
+    // A page that comes back from the browser's memory has lost its timer.
+    const back = (event: PageTransitionEvent): void => { if (event.persisted) void this.flush(); };
     addEventListener("pagehide", leave);
+    addEventListener("pageshow", back);
     this.#off = [
       onLive("late", (told) => { if (told.task_id === this.taskId) void this.#refresh(); }),
       onLive("task", (task) => this.#follow(task)),
@@ -71,6 +74,7 @@ export class Room {
       beforeLock(() => this.flush()),
       () => clearInterval(timer),
       () => removeEventListener("pagehide", leave),
+      () => removeEventListener("pageshow", back),
     ];
     return () => this.#close();
   }
@@ -211,7 +215,8 @@ export class Room {
 
   /** One press of the sign key or button. */
   async sign(): Promise<void> {
-    if (this.signing || this.case === null) return;
+    // Beneath the lock, or with another question open in the panel, the press was not meant for the signature.
+    if (this.signing || this.case === null || who.presence !== "in" || this.box === "return") return;
     const hindrance = this.hindrance;
     if (hindrance === "no_impression") this.ask("impression");
     if (hindrance === "no_result") this.ask("result");

@@ -86,6 +86,7 @@ export class DraftKeeper {
   #timer: unknown = null;
   #running: Promise<void> | null = null;
   #failures = 0;
+  #finished = false;
 
   constructor(draft: Draft, around: Around) {
     this.#around = around;
@@ -157,8 +158,9 @@ export class DraftKeeper {
     this.#set({ keeping: "lost", holder });
   }
 
-  /** The report is signed: nothing of it stays in this browser. */
+  /** The report is signed, or the case given back: nothing of it stays in this browser, nothing more is saved. */
   finish(): void {
+    this.#finished = true;
     this.#cancel();
     this.#around.storage.removeItem(this.#around.storageKey);
   }
@@ -176,7 +178,7 @@ export class DraftKeeper {
   }
 
   #mayTry(): boolean {
-    return !["lost", "conflict", "refused"].includes(this.#kept.keeping);
+    return !this.#finished && !["lost", "conflict", "refused"].includes(this.#kept.keeping);
   }
 
   #plan(ms: number): void {
