@@ -61,12 +61,32 @@ def assemble(settings: Settings, now: Callable[[], datetime] = utc_now) -> Parts
     policy = read_policy(settings.policy)
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     lock = own(settings) if sqlite_path(settings.index_url) else None
-    vault = open_vault(settings.secret_path)
     upgrade(settings.index_url)
     index = Index(open_engine(settings.index_url))
+    try:
+        _require_secret(settings, index)
+    except Refusal:
+        index.close()
+        if lock is not None:
+            lock.close()
+        raise
+    vault = open_vault(settings.secret_path)
     objects = LocalObjects(settings.data_dir / "objects", settings.min_free_bytes)
     ingest = Ingest(index, objects, policy, now)
     return Parts(settings, policy, index, objects, ingest, vault, now, lock)
+
+
+def _require_secret(settings: Settings, index: Index) -> None:
+    """Refuse to make a new secret where keys are kept under one that is gone."""
+    if settings.secret_path.exists():
+        return
+    with index.view() as unit:
+        if unit.people.authorities():
+            raise Refusal(
+                Code.INVALID,
+                f"TELEREAD_SECRET_FILE: {settings.secret_path} is not there, and the keys of this "
+                "index open with no other one. Put it back from the backup.",
+            )
 
 
 def own(settings: Settings) -> TextIO:

@@ -24,6 +24,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         return 1
+    except Exception as error:
+        print(f"teleread: {_in_one_line(error)}", file=sys.stderr)
+        return 1
+
+
+def _in_one_line(error: Exception) -> str:
+    """What broke, and where, for whoever must mend it."""
+    from gateway.dicom.store import where
+
+    if isinstance(error, OSError) and error.strerror:
+        name = f"{error.filename}: " if error.filename else ""
+        return f"{name}{error.strerror}."
+    return f"this failed: {where(error)}."
 
 
 def parser() -> argparse.ArgumentParser:

@@ -14,12 +14,15 @@ from typing import Any
 from gateway import people
 from gateway.assemble import Parts
 from gateway.verify import verify_document
+from storage.index import IndexUnit
 from worklist.errors import Code, Refusal
+from worklist.events import Fact, Happened
 from worklist.person import Person, roles_of
 from worklist.site import Site, SiteKind, checked_ae_title, checked_site
 
 # what a command prints; an exit code other than 0 is for answers such as "not genuine"
 Answer = tuple[int, str]
+LONGEST_DAYS = 3650
 
 
 def site_add(parts: Parts, given: argparse.Namespace) -> Answer:
@@ -37,6 +40,7 @@ def site_add(parts: Parts, given: argparse.Namespace) -> Answer:
     )
     with parts.new_unit() as unit:
         unit.people.save_site(site, parts.now())
+        _tell(parts, unit, site.key, site_saved=site.key, read_by=sorted(site.read_by))
     if site.kind is SiteKind.HOSPITAL:
         people.ensure_authority(parts, site.key)
     return 0, f"Site {site.key} is there."
@@ -68,6 +72,7 @@ def device_add(parts: Parts, given: argparse.Namespace) -> Answer:
             modality=given.modality,
             one_per_image=False,
         )
+        _tell(parts, unit, site.key, device_added=given.ae_title)
     return 0, f"Device {given.ae_title} may call for {site.key}."
 
 
@@ -107,7 +112,9 @@ def user_password(parts: Parts, given: argparse.Namespace) -> Answer:
 
 def token_add(parts: Parts, given: argparse.Namespace) -> Answer:
     """Make a bearer token for a program; it is shown once."""
-    lifetime = timedelta(days=given.days) if given.days else None
+    if given.days is not None and not 0 < given.days <= LONGEST_DAYS:
+        raise Refusal(Code.INVALID, f"--days is a number from 1 to {LONGEST_DAYS}.")
+    lifetime = None if given.days is None else timedelta(days=given.days)
     token = people.add_token(parts, given.name, given.site, roles_of(given.role), lifetime)
     return 0, token
 
@@ -115,8 +122,10 @@ def token_add(parts: Parts, given: argparse.Namespace) -> Answer:
 def token_revoke(parts: Parts, given: argparse.Namespace) -> Answer:
     """End a token."""
     with parts.new_unit() as unit:
-        if not unit.people.revoke_token(given.name, parts.now()):
+        site = unit.people.revoke_token(given.name, parts.now())
+        if site is None:
             raise Refusal(Code.NOT_FOUND, f"There is no token {given.name!r}.")
+        _tell(parts, unit, site, token_revoked=given.name)
     return 0, f"Token {given.name} is revoked."
 
 
@@ -128,6 +137,11 @@ def report_verify(parts: Parts, given: argparse.Namespace) -> Answer:
         raise Refusal(Code.INVALID, f"{given.file}: {error.strerror}.") from error
     verdict = verify_document(parts, document)
     return (0 if verdict.matches else 1), verdict.text()
+
+
+def _tell(parts: Parts, unit: IndexUnit, site: str, **data: Any) -> None:
+    """Who reads for whom and what may call is on record like every other change."""
+    unit.facts.add(Fact(Happened.ADMINISTERED, parts.now(), site, data=data))
 
 
 COMMANDS: Mapping[str, Callable[[Parts, argparse.Namespace], Answer]] = {

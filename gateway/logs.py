@@ -1,12 +1,17 @@
 """What does a log line look like, and what never gets into one?
 
 Lines hold UIDs and internal ids; names, Patient IDs and report text stay out: third-party loggers
-that would print data sets are kept at warnings.
+that would print data sets are kept at warnings, and of an error its kind and its place are said,
+never its message, which may quote what a device or a person sent.
 """
 
 import logging
 import sys
 import time
+import traceback
+from typing import Any
+
+_DEEPEST = 8  # errors behind an error
 
 _QUIET = (
     "pynetdicom",
@@ -14,6 +19,7 @@ _QUIET = (
     "pyhanko",
     "pyhanko_certvalidator",
     "uvicorn.access",
+    "uvicorn.error",
     "alembic",
     "PIL",
     "fontTools",
@@ -22,7 +28,7 @@ _QUIET = (
 
 def configure_logging(level: str) -> None:
     """One line for each record on stderr, with the instant in UTC."""
-    formatter = logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s")
+    formatter = _Formatter("%(asctime)s %(levelname)s %(name)s %(message)s")
     formatter.default_time_format = "%Y-%m-%dT%H:%M:%S"
     formatter.default_msec_format = "%s.%03dZ"
     formatter.converter = time.gmtime
@@ -33,3 +39,26 @@ def configure_logging(level: str) -> None:
     root.setLevel(level.upper())
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+class _Formatter(logging.Formatter):
+    """Prints errors without their messages."""
+
+    def formatException(self, ei: Any) -> str:
+        lines: list[str] = []
+        error: BaseException | None = ei[1]
+        for _ in range(_DEEPEST):
+            if error is None:
+                break
+            lines.append(("caused by " if lines else "") + _kind(error))
+            places = traceback.extract_tb(error.__traceback__)
+            lines += [f"  {one.filename}:{one.lineno} {one.name}" for one in places]
+            error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        return "\n".join(lines)
+
+
+def _kind(error: BaseException) -> str:
+    """The error's class; of the system and of SQLite also which one it was."""
+    code = getattr(getattr(error, "orig", error), "sqlite_errorname", "")
+    number = f"errno {error.errno}" if isinstance(error, OSError) else ""
+    return " ".join(part for part in (type(error).__name__, code, number) if part)

@@ -42,7 +42,7 @@ from viewers.report.authority import (
 from viewers.report.keylock import WrongSecret
 from worklist.errors import Code, Refusal
 from worklist.events import Fact, Happened
-from worklist.person import Caller, Person, Role
+from worklist.person import PROGRAM, Caller, Person, Role
 from worklist.site import SiteKind
 
 log = logging.getLogger("teleread.people")
@@ -144,7 +144,7 @@ def add_token(
     secret = secrets.token_bytes(32)
     now = parts.now()
     with parts.new_unit() as unit:
-        unit.people.site(site)
+        _check_roles(roles, unit.people.site(site).kind)
         unit.people.add_token(
             name=name,
             token_digest=digest_of(secret),
@@ -162,7 +162,7 @@ def token_caller(unit: IndexUnit, bearer: str, now: datetime) -> Caller:
     row = unit.people.token(digest_of(_secret(bearer)))
     if row is None or row.revoked_at is not None or (row.expires_at and row.expires_at <= now):
         raise Refusal(Code.NOT_SIGNED_IN, "This token is not valid.")
-    return unit.people.caller(f"token:{row.name}", row.roles, row.site)
+    return unit.people.caller(f"{PROGRAM}{row.name}", row.roles, row.site)
 
 
 # -- the hospital's authority ---------------------------------------------------------------------
@@ -280,6 +280,7 @@ def sign_in(
     csrf = secrets.token_urlsafe(24)
     wrapped, until = _wrapped_key(parts, row.name, password, secret, now)
     with parts.new_unit() as unit:
+        _require_same_password(unit, row)
         unit.people.end_expired_sessions(now)
         if old is not None:
             unit.people.end_session(digest_of(old))
@@ -434,6 +435,7 @@ def _prove_again(
     now = parts.now()
     wrapped, until = _wrapped_key(parts, row.name, password, secret, now)
     with parts.new_unit() as unit:
+        _require_same_password(unit, row)
         session, row = _session(unit, secret, now)
         unit.people.change_session(
             session.token_digest,
@@ -445,6 +447,13 @@ def _prove_again(
         if until is not None:
             _tell(unit, Happened.SIGNING_UNLOCKED, row, now)
         return _seat(unit, row, secret, session.csrf, until)
+
+
+def _require_same_password(unit: IndexUnit, row: Row[Any]) -> None:
+    """Proving takes a while: a password that was reset meanwhile opens nothing any more."""
+    now = unit.people.account(row.name)
+    if now is None or now.disabled_at is not None or now.password_hash != row.password_hash:
+        raise Refusal(Code.WRONG_CREDENTIALS, "Name and password do not belong together.")
 
 
 def _wrapped_key(
@@ -509,9 +518,13 @@ def _check_person(person: Person, kind: SiteKind) -> None:
         raise Refusal(
             Code.INVALID, "A user name has letters, digits, dots, dashes, underscores or @."
         )
-    if person.roles & _AT_HOSPITALS and kind is not SiteKind.HOSPITAL:
+    _check_roles(person.roles, kind)
+
+
+def _check_roles(roles: frozenset[Role], kind: SiteKind) -> None:
+    if roles & _AT_HOSPITALS and kind is not SiteKind.HOSPITAL:
         raise Refusal(Code.INVALID, "Readers, reviewers and coordinators belong to a hospital.")
-    if Role.DOCTOR in person.roles and kind is not SiteKind.CENTER:
+    if Role.DOCTOR in roles and kind is not SiteKind.CENTER:
         raise Refusal(Code.INVALID, "A doctor in this sense belongs to a center.")
 
 

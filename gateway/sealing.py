@@ -156,7 +156,7 @@ def _keep(
         if in_force is None or in_force.serial != ready.serial:
             raise Refusal(Code.SIGNING_LOCKED, "Please enter your password to sign.")
         return signing.keep(
-            unit, reader, request, ready.to_sign, sealed, report_id, now, parts.policy
+            unit, reader, request, ready.to_sign, sealed, report_id, now, parts.policy, parts.now()
         )
 
 

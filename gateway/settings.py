@@ -51,7 +51,7 @@ class Settings(BaseSettings):
     )
     secret_file: Path | None = Field(
         None,
-        description="File with the gateway's secret, mode 0600; made in the data folder without it.",
+        description="File with the gateway's secret, mode 0600; made in the data folder if unset.",
     )
     min_free_bytes: int = Field(
         2 * 1024**3, description="Below this much free space new studies are refused (0xA700)."
@@ -115,7 +115,7 @@ def read_settings(**given: Any) -> Settings:
 def require_safe_listening(settings: Settings) -> None:
     """Beyond loopback only with TLS of our own or behind a named proxy."""
     beyond = settings.web_host not in LOOPBACK
-    if beyond and not settings.web_tls_cert and not settings.trusted_proxies:
+    if beyond and not settings.web_tls_cert and not settings.trusted_proxies.strip(" ,"):
         raise Refusal(
             Code.INVALID,
             "TELEREAD_WEB_HOST is not loopback: set TELEREAD_WEB_TLS_CERT and "

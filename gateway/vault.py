@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
 from worklist.errors import Code, Refusal
@@ -25,19 +26,29 @@ class Vault:
 
 def open_vault(path: Path) -> Vault:
     """The vault of an existing secret file, or of a new one, synced before it is used."""
+    if not path.exists():
+        _make(path)
+    return _existing(path)
+
+
+def _make(path: Path) -> None:
+    """Write a new secret beside its place and give it its name when it is whole: a power cut
+    leaves either all of it or none."""
+    fresh = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return _existing(path)
-    with os.fdopen(descriptor, "wb") as file:
-        secret = secrets.token_bytes(_LENGTH)
-        file.write(secret.hex().encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(secrets.token_bytes(_LENGTH).hex().encode() + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):  # another process was faster: its secret is the one
+            os.link(fresh, path)
+    finally:
+        fresh.unlink(missing_ok=True)
     folder = os.open(path.parent, os.O_RDONLY)
-    os.fsync(folder)
-    os.close(folder)
-    return Vault(secret)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _existing(path: Path) -> Vault:

@@ -5,6 +5,7 @@ unit goes through one connection, first come first served, and units that wait f
 one synced commit.
 """
 
+import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -22,8 +23,12 @@ from storage.people import People
 from storage.reports import Criticals, Deliveries, Reports
 from storage.studies import Studies
 from storage.tasks import Drafts, Tasks
+from worklist.errors import Code, Refusal
 
+# a quota or a limit on the size of files shows as one of these
+_NO_ROOM = frozenset({sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE})
 GROUP = 64  # units that may share one commit
+CLOSE_WITHIN = 2.0  # seconds that closing waits for the unit in hand
 
 
 class IndexUnit:
@@ -122,6 +127,12 @@ def sqlite_path(url: str) -> Path | None:
     return Path(url.removeprefix("sqlite:///")) if url.startswith("sqlite:///") else None
 
 
+def is_full(error: SQLAlchemyError) -> bool:
+    """Whether SQLite found no room for what it had to write."""
+    code = getattr(getattr(error, "orig", None), "sqlite_errorcode", 0)
+    return code & 0xFF == sqlite3.SQLITE_FULL or code in _NO_ROOM
+
+
 class _PooledWriter:
     """Units on a server engine: a connection from the pool each, the engine orders them."""
 
@@ -155,53 +166,98 @@ class _SqliteWriter:
         self._busy = False
         self._group: list[_Promise] = []
         self._open = False
+        self._closed = False
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        self._take_turn()
         promise = _Promise()
+        try:
+            with self._turn(promise) as connection:
+                yield connection
+            promise.wait()
+        except SQLAlchemyError as error:
+            if not is_full(error):
+                raise
+            raise Refusal(Code.OUT_OF_RESOURCES, "The disk of the index is full.") from error
+
+    @contextmanager
+    def _turn(self, promise: "_Promise") -> Iterator[Connection]:
+        self._take_turn()
         try:
             self._begin()
             try:
                 yield self._connection
+                self._connection.exec_driver_sql("RELEASE unit")
             except BaseException as error:
                 self._undo(error)
                 raise
-            self._connection.exec_driver_sql("RELEASE unit")
             self._group.append(promise)
         finally:
             self._end_turn()
-        promise.wait()
 
     def close(self) -> None:
-        """End the one connection; SQLite checkpoints the WAL into the main file."""
-        self._connection.close()
+        """End the one connection, after the unit in hand; SQLite checkpoints the WAL into the main
+        file. A unit that does not end is left alone: half of it must not slip through."""
+        if not self._take_turn(CLOSE_WITHIN):
+            return
+        try:
+            self._commit()
+            self._closed = True
+            self._connection.close()
+        finally:
+            self._end_turn()
 
     def _begin(self) -> None:
+        if self._closed:
+            raise RuntimeError("the index is closed")
         if not self._open:
             self._connection.exec_driver_sql("BEGIN IMMEDIATE")
             self._open = True
         self._connection.exec_driver_sql("SAVEPOINT unit")
 
-    def _take_turn(self) -> None:
+    def _take_turn(self, timeout: float | None = None) -> bool:
+        """Wait for the turn; False when it did not come in time."""
         with self._mutex:
             if not self._busy:
                 self._busy = True
-                return
+                return True
             turn = threading.Event()
             self._waiting.append(turn)
-        turn.wait()
+        try:
+            if turn.wait(timeout):
+                return True
+        except BaseException:  # Ctrl-C
+            self._leave_queue(turn)
+            raise
+        self._leave_queue(turn)
+        return False
+
+    def _leave_queue(self, turn: threading.Event) -> None:
+        with self._mutex:
+            waiting = turn in self._waiting
+            if waiting:
+                self._waiting.remove(turn)
+        if not waiting:  # the turn has come meanwhile: pass it on
+            self._end_turn()
 
     def _end_turn(self) -> None:
-        with self._mutex:
-            hand_on = bool(self._waiting) and len(self._group) < GROUP
-        if not hand_on:
-            self._commit()
+        """Hand the open transaction on, or commit it. Whatever breaks, the next one has a turn."""
+        successor = self._successor() if len(self._group) < GROUP else None
+        try:
+            if successor is None:
+                self._commit()
+        finally:
+            successor = successor or self._successor(last=True)
+            if successor is not None:
+                successor.set()
+
+    def _successor(self, *, last: bool = False) -> threading.Event | None:
         with self._mutex:
             if self._waiting:
-                self._waiting.popleft().set()
-            else:
+                return self._waiting.popleft()
+            if last:
                 self._busy = False
+            return None
 
     def _undo(self, error: BaseException) -> None:
         """Take back this unit only. A full disk makes SQLite end the whole transaction: then the
@@ -209,23 +265,27 @@ class _SqliteWriter:
         try:
             self._connection.exec_driver_sql("ROLLBACK TO unit")
             self._connection.exec_driver_sql("RELEASE unit")
-        except SQLAlchemyError:
+        except BaseException:
             self._break_group(error)
 
     def _break_group(self, error: BaseException) -> None:
         group, self._group, self._open = self._group, [], False
-        with suppress(SQLAlchemyError):  # there may be nothing left to roll back
-            self._connection.exec_driver_sql("ROLLBACK")
-        for promise in group:
-            promise.broken(error)
+        try:
+            with suppress(SQLAlchemyError):  # there may be nothing left to roll back
+                self._connection.exec_driver_sql("ROLLBACK")
+        finally:
+            for promise in group:
+                promise.broken(error)
 
     def _commit(self) -> None:
         if not self._open:
             return
         try:
             self._connection.exec_driver_sql("COMMIT")
-        except SQLAlchemyError as error:
+        except BaseException as error:
             self._break_group(error)
+            if not isinstance(error, Exception):
+                raise
             return
         group, self._group, self._open = self._group, [], False
         for promise in group:
@@ -248,5 +308,8 @@ class _Promise:
 
     def wait(self) -> None:
         self._done.wait()
-        if self._error is not None:
-            raise RuntimeError("the commit failed") from self._error
+        if self._error is None:
+            return
+        if isinstance(self._error, SQLAlchemyError) and is_full(self._error):
+            raise Refusal(Code.OUT_OF_RESOURCES, "The disk of the index is full.") from self._error
+        raise RuntimeError("the commit failed") from self._error

@@ -108,12 +108,12 @@ class Ingest:
         synced."""
         header = read_header(received.data, received.transfer_syntax)
         _agree(received, header)
-        self._objects.require_room()
         now = self._now()
         digest = hashlib.sha256(received.data).hexdigest()
         known = self._known(received, header, digest)
         if known is not None:
             return known
+        self._objects.require_room()
         meta = file_meta(
             sop_class=header.sop_class,
             sop_uid=header.sop_uid,
@@ -158,9 +158,8 @@ class Ingest:
         """The answer for content that is here already: nothing is written for it."""
         with self._index.view() as unit:
             versions = unit.studies.versions(received.device.site, header.sop_uid)
-        if versions and _same(versions[0], digest, received):
-            return Stored(versions[0].study_id, header.sop_uid, "same")
-        return None
+        same = _same(versions, digest, received)
+        return None if same is None else Stored(same.study_id, header.sop_uid, "same")
 
     def _enter(
         self, unit: IndexUnit, received: Received, header: Header, kept: _Kept, now: datetime
@@ -168,8 +167,9 @@ class Ingest:
         site = unit.people.site(received.device.site)
         study = self._study(unit, site, received.device, header, now)
         versions = unit.studies.versions(site.key, header.sop_uid)
-        if versions and _same(versions[0], kept.digest, received):
-            return Stored(versions[0].study_id, header.sop_uid, "same")
+        same = _same(versions, kept.digest, received)
+        if same is not None:
+            return Stored(same.study_id, header.sop_uid, "same")
         study = self._with_instance(unit, study, received, header, kept, versions, now)
         study = instance_arrived(unit, study, header.sop_uid, now, self._policy)
         unit.studies.save(study)
@@ -184,7 +184,8 @@ class Ingest:
         known = unit.studies.by_uid(site.key, header.study_uid)
         if known is not None:
             marks = known.marks | _marks_of_patient(known, header)
-            return replace(known, marks=marks, kind="ECG" if kind == "ECG" else known.kind)
+            # what says nothing (a report, a screen copy) may come first; after that the kind stays
+            return replace(known, marks=marks, kind=kind if known.kind == "OT" else known.kind)
         acquired_at = header.acquired_at(site.zone)
         marks = self._marks(unit, site, header, acquired_at, now)
         study = Study(
@@ -237,9 +238,16 @@ class Ingest:
         versions: Any,
         now: datetime,
     ) -> Study:
-        """Write the instance's row (and its series'); returns the study with its new counts."""
+        """Write the instance's row (and its series'); returns the study with its new counts.
+
+        It takes the place of what the same UID named in this study. In another study it stays: a
+        device that uses a UID twice must not make one patient's image vanish for another's.
+        """
         series = unit.studies.series_of(study.id, header.series_uid)
-        added = 0 if versions else 1
+        before = next((one for one in versions if one.study_id == study.id and one.current), None)
+        added = 0 if before is not None and series and before.series_id == series.id else 1
+        if before is not None and added:
+            unit.studies.leave_series(before.series_id)
         if series is None:
             series_id = unit.studies.add_series(
                 study_id=study.id,
@@ -292,7 +300,7 @@ class Ingest:
             study,
             last_received_at=now,
             newest_instance=number,
-            instance_count=study.instance_count + added,
+            instance_count=study.instance_count + (before is None),
             series_count=study.series_count + (series is None),
             modalities=study.modalities | {header.modality},
             marks=study.marks | ({"uid_conflict"} if versions else set()),
@@ -316,8 +324,10 @@ def _agree(received: Received, header: Header) -> None:
             )
 
 
-def _same(row: Any, digest: str, received: Received) -> bool:
-    return bool(row.digest == digest and row.transfer_syntax == received.transfer_syntax)
+def _same(versions: Any, digest: str, received: Received) -> Any:
+    """The version with this very content, if it has come before; a retry may come late."""
+    content = (digest, received.transfer_syntax)
+    return next((one for one in versions if (one.digest, one.transfer_syntax) == content), None)
 
 
 def _kind(device: Device, header: Header) -> str:

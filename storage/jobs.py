@@ -6,7 +6,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, delete, func, or_, select, update
+from sqlalchemy import (
+    Connection,
+    Delete,
+    Update,
+    bindparam,
+    case,
+    delete,
+    func,
+    or_,
+    select,
+    update,
+)
 
 from storage.tables import job
 from storage.upsert import upsert
@@ -35,13 +46,14 @@ _earliest = select(
     func.min(case((job.c.leased_until > job.c.due_at, job.c.leased_until), else_=job.c.due_at))
 ).where(job.c.dead_at.is_(None))
 _mine = (job.c.id == bindparam("job_id")) & (job.c.lease == bindparam("my_lease"))
-_done = delete(job).where(_mine, job.c.due_at == bindparam("was_due"))
+_as_leased = _mine & (job.c.due_at == bindparam("was_due"))  # nobody has given it a new time
+_done = delete(job).where(_as_leased)
 _free_again = (
     update(job).where(_mine).values(leased_until=None, lease=None, attempts=0, reason=None)
 )
 _later = (
     update(job)
-    .where(_mine)
+    .where(_as_leased)
     .values(
         due_at=bindparam("new_due"),
         leased_until=None,
@@ -52,7 +64,7 @@ _later = (
 )
 _put_off = (
     update(job)
-    .where(_mine)
+    .where(_as_leased)
     .values(due_at=bindparam("new_due"), leased_until=None, lease=None, attempts=0, reason=None)
 )
 _forward = (
@@ -89,7 +101,14 @@ class Jobs:
             self._connection,
             job,
             {"key": key},
-            {"kind": kind, "due_at": due_at, "payload": dict(payload), "dead_at": None},
+            {
+                "kind": kind,
+                "due_at": due_at,
+                "payload": dict(payload),
+                "attempts": 0,
+                "reason": None,
+                "dead_at": None,
+            },
         )
 
     def bring_forward(self, key: str, due_at: datetime) -> None:
@@ -119,32 +138,35 @@ class Jobs:
 
     def done(self, leased: LeasedJob) -> None:
         """Forget it; but keep it if it was given a new time while it was being done."""
-        mine = {"job_id": leased.id, "my_lease": leased.lease}
-        if not self._connection.execute(_done, {**mine, "was_due": leased.due_at}).rowcount:
-            self._connection.execute(_free_again, mine)
+        self._unless_asked_again(_done, leased, {})
 
     def put_off(self, leased: LeasedJob, due_at: datetime) -> None:
-        """Not yet: ask again then. No failure."""
-        self._connection.execute(
-            _put_off, {"job_id": leased.id, "my_lease": leased.lease, "new_due": due_at}
-        )
+        """Not yet: ask again then. No failure. A time it was given meanwhile stands."""
+        self._unless_asked_again(_put_off, leased, {"new_due": due_at})
 
     def failed(self, leased: LeasedJob, reason: str, now: datetime) -> bool:
         """Try again later, doubling the wait; after the last attempt it stands as a dead letter
-        (True)."""
+        (True). A time it was given meanwhile stands, with all attempts."""
         dead = leased.attempts >= MAX_ATTEMPTS
         wait = min(timedelta(seconds=2**leased.attempts), _LONGEST_DELAY)
-        self._connection.execute(
-            _later,
-            {
-                "job_id": leased.id,
-                "my_lease": leased.lease,
-                "new_due": now + wait,
-                "why": reason[:500],
-                "dead": now if dead else None,
-            },
-        )
-        return dead
+        values = {
+            "new_due": now + wait,
+            "why": reason[:500],
+            "dead": now if dead else None,
+        }
+        return self._unless_asked_again(_later, leased, values) and dead
+
+    def _unless_asked_again(
+        self, statement: Update | Delete, leased: LeasedJob, values: dict[str, Any]
+    ) -> bool:
+        """Write the outcome; False where the job has a new time and is only set free for it."""
+        mine = {"job_id": leased.id, "my_lease": leased.lease}
+        done = self._connection.execute(
+            statement, {**mine, **values, "was_due": leased.due_at}
+        ).rowcount
+        if not done:
+            self._connection.execute(_free_again, mine)
+        return bool(done)
 
     def counts(self) -> tuple[int, int]:
         """(jobs waiting, dead letters)."""

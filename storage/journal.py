@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 
-from storage.tables import fact, notice
+from storage.tables import account, fact, notice
 from worklist.events import Fact, Happened
 from worklist.report import Report
 
@@ -25,7 +25,7 @@ _openers = (
     .where(
         fact.c.report_id == bindparam("report"),
         fact.c.what == Happened.REPORT_OPENED,
-        fact.c.who.is_not(None),
+        fact.c.who.in_(select(account.c.name)),  # programs read too, but cannot be told
     )
 )
 _tell = insert(notice)

@@ -39,6 +39,7 @@ _revoke_token = (
     update(token)
     .where(token.c.name == bindparam("token_name"), token.c.revoked_at.is_(None))
     .values(revoked_at=bindparam("now"))
+    .returning(token.c.site)
 )
 _authority = select(authority).where(authority.c.hospital == bindparam("at_site"))
 _authorities = select(authority)
@@ -127,15 +128,20 @@ class People:
         return [_device(row) for row in rows]
 
     def add_device(self, **columns: Any) -> None:
-        """Register a device; the very same line twice is refused."""
+        """Register a device. The very same line twice is refused, and one that nothing would tell
+        from another Site's: both would be turned away."""
         same = [
-            one
+            one.site
             for one in self.callers(columns["ae_title"])
-            if (one.site, one.called, one.host)
-            == (columns["site"], columns["called"], columns["host"])
+            if (one.called, one.host) == (columns["called"], columns["host"])
         ]
-        if same:
+        if columns["site"] in same:
             raise Refusal(Code.ALREADY_EXISTS, "This device is registered already.")
+        if same:
+            raise Refusal(
+                Code.ALREADY_EXISTS,
+                "Another site has this calling AE Title: --called or --host must tell them apart.",
+            )
         self._connection.execute(insert(device), columns)
 
     def learn_device(self, device_id: int, one_per_image: bool, now: datetime) -> None:
@@ -226,10 +232,11 @@ class People:
         """All columns of a token."""
         return self._connection.execute(_token, {"digest": token_digest}).one_or_none()
 
-    def revoke_token(self, name: str, now: datetime) -> bool:
-        """End a token. False where there is no such live token."""
-        done = self._connection.execute(_revoke_token, {"token_name": name, "now": now})
-        return bool(done.rowcount)
+    def revoke_token(self, name: str, now: datetime) -> str | None:
+        """End a token; returns its Site, None where there is no such live token."""
+        found = self._connection.execute(_revoke_token, {"token_name": name, "now": now})
+        site_key: str | None = found.scalar_one_or_none()
+        return site_key
 
     # -- certificates
 

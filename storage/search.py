@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 from sqlalchemy import (
@@ -527,7 +528,7 @@ class Search:
             return []
         tasks: dict[int, tuple[ReadingTask, str | None]] = {}
         for row in self._connection.execute(_latest_tasks, {"ids": ids}):
-            tasks[row.study_id] = (task_of(_part(row, task)), row.display)
+            tasks[row.study_id] = (task_of(_latest_task(row)), row.display)
         out = self._reports(ids, OUT)
         grace = self._reports(ids, (ReportState.SIGNED,))
         shown = [one.id for one in out.values()]
@@ -564,47 +565,53 @@ class Search:
         return {row.study_id: _report(row) for row in rows if row.state in states}
 
 
-def _part(row: Row[Any], table: Table) -> Any:
-    """One table's columns of a joined row, under their own names."""
-    return _Part(row, table)
-
-
 class _Part:
-    def __init__(self, row: Row[Any], table: Table) -> None:
-        self._row = row
-        self._table = table
+    """One table's columns in the joined rows of a statement, where they stand side by side."""
 
-    def __getattr__(self, name: str) -> Any:
-        return self._row._mapping[self._table.c[name]]
+    def __init__(self, statement: Select[Any], table: Table) -> None:
+        columns = list(statement.selected_columns)
+        mine = [at for at, one in enumerate(columns) if table.c.contains_column(one)]
+        self._names = [columns[at].name for at in mine]
+        self._places = slice(mine[0], mine[-1] + 1)
+
+    def of(self, row: Row[Any]) -> Any:
+        """The row's values under the columns' own names."""
+        return SimpleNamespace(**dict(zip(self._names, row[self._places], strict=True)))
+
+
+_task_of, _study_of, _site_of, _holder_of = (
+    _Part(_task_rows, table).of for table in (task, study, site, account)
+)
+_sent_report, _sent_study, _sent_site, _sent_author, _sent = (
+    _Part(_report_rows, table).of for table in (report, study, site, account, delivery)
+)
+_latest_task = _Part(_latest_tasks, task).of
 
 
 def _task_row(row: Row[Any], drafts: dict[str, dict[str, datetime]]) -> TaskRow:
-    found = task_of(_part(row, task))
-    holder = _part(row, account)
+    found = task_of(_task_of(row))
+    holder = _holder_of(row)
     return TaskRow(
         task=found,
-        study=study_of(_part(row, study)),
-        site=_site(row),
+        study=study_of(_study_of(row)),
+        site=_site(_site_of(row)),
         holder=(holder.display, holder.display_en) if holder.display is not None else None,
         drafts=drafts.get(found.id, {}),
     )
 
 
 def _report_row(row: Row[Any]) -> ReportRow:
-    sent = _part(row, delivery)
+    sent = _sent(row)
     return ReportRow(
-        report=_report(_part(row, report)),
-        study=study_of(_part(row, study)),
-        site=_site(row),
-        author=_part(row, account).display,
-        delivery=None
-        if sent.report_id is None
-        else Delivery(**{column.name: getattr(sent, column.name) for column in delivery.c}),
+        report=_report(_sent_report(row)),
+        study=study_of(_sent_study(row)),
+        site=_site(_sent_site(row)),
+        author=_sent_author(row).display,
+        delivery=None if sent.report_id is None else Delivery(**vars(sent)),
     )
 
 
-def _site(row: Row[Any]) -> SiteName:
-    found = _part(row, site)
+def _site(found: Any) -> SiteName:
     return SiteName(found.key, found.name, found.name_en)
 
 

@@ -25,11 +25,19 @@ _elsewhere = select(study.c.id).where(
 )
 _add = insert(study).returning(study.c.id)
 _add_series = insert(series).returning(series.c.id)
+_add_instance = insert(instance)
+_add_patient = insert(patient)
+# an update without values sets the columns that are named among its parameters
 _set = update(study).where(study.c.id == bindparam("study_key"))
 _series = select(series).where(
     series.c.study_id == bindparam("study_key"), series.c.series_uid == bindparam("uid")
 )
 _set_series = update(series).where(series.c.id == bindparam("series_key"))
+_one_less = (
+    update(series)
+    .where(series.c.id == bindparam("series_key"))
+    .values(instance_count=series.c.instance_count - 1)
+)
 _all_series = select(series).where(series.c.study_id == bindparam("study_key"))
 _current = (
     select(instance)
@@ -43,7 +51,7 @@ _versions = (
 )
 _supersede = (
     update(instance)
-    .where(instance.c.site == bindparam("at_site"), instance.c.sop_uid == bindparam("uid"))
+    .where(instance.c.study_id == bindparam("study_key"), instance.c.sop_uid == bindparam("uid"))
     .values(current=False)
 )
 _patient = select(patient).where(
@@ -85,7 +93,7 @@ class Studies:
 
     def save(self, one: Study) -> None:
         """Write a changed study."""
-        self._connection.execute(_set.values(**_columns(one)), {"study_key": one.id})
+        self._connection.execute(_set, {**_columns(one), "study_key": one.id})
 
     def instances(self, study_id: int) -> list[Instance]:
         """Current instances in the order of their commits."""
@@ -116,20 +124,24 @@ class Studies:
     def count_series(self, series_id: int, instance_count: int) -> None:
         """Set how many current instances a series has."""
         self._connection.execute(
-            _set_series.values(instance_count=instance_count), {"series_key": series_id}
+            _set_series, {"instance_count": instance_count, "series_key": series_id}
         )
+
+    def leave_series(self, series_id: int) -> None:
+        """One current instance of this series has come anew in another one."""
+        self._connection.execute(_one_less, {"series_key": series_id})
 
     def versions(self, site: str, sop_uid: str) -> Sequence[Row[Any]]:
         """Every version of one instance, newest first."""
         return self._connection.execute(_versions, {"at_site": site, "uid": sop_uid}).all()
 
     def add_instance(self, **columns: Any) -> None:
-        """Write a new instance as the current version of its UID."""
+        """Write a new instance as the current version of its UID in its study."""
         if columns["version"] > 1:
             self._connection.execute(
-                _supersede, {"at_site": columns["site"], "uid": columns["sop_uid"]}
+                _supersede, {"study_key": columns["study_id"], "uid": columns["sop_uid"]}
             )
-        self._connection.execute(insert(instance), columns)
+        self._connection.execute(_add_instance, columns)
 
     def known_patient(self, site: str, one: Patient) -> Patient | None:
         """The patient as this Site first knew this Patient ID; the first time, remember and return
@@ -142,7 +154,7 @@ class Studies:
         if row is not None:
             return Patient(row.name, row.name_latin, row.patient_id, row.sex, row.birth_date)
         self._connection.execute(
-            insert(patient),
+            _add_patient,
             {
                 "site": site,
                 "patient_id": one.patient_id,

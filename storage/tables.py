@@ -344,7 +344,7 @@ report = Table(
     Column("reason", Text),
     Column("study_newer", Boolean, nullable=False),
     UniqueConstraint("author", "request_id"),
-    UniqueConstraint("study_id", "version"),
+    Index("ix_report_study", "study_id", "version"),
     Index("ix_report_author", "author", "signed_at"),
 )
 

@@ -19,6 +19,8 @@ _of_study = (
 _opened = select(func.coalesce(func.max(task.c.opened_as), 0)).where(
     task.c.study_id == bindparam("study_key")
 )
+_add = insert(task)
+# an update without values sets the columns that are named among its parameters
 _set = update(task).where(task.c.id == bindparam("task_key"))
 _draft = select(draft).where(
     draft.c.task_id == bindparam("task_key"), draft.c.author == bindparam("by")
@@ -46,11 +48,11 @@ class Tasks:
         """Write a new task; the study is locked, so its tasks are numbered in order."""
         opened = self._connection.execute(_opened, {"study_key": one.study_id}).scalar_one()
         values = {**_columns(one), "id": one.id, "opened_as": opened + 1}
-        self._connection.execute(insert(task), values)
+        self._connection.execute(_add, values)
 
     def save(self, one: ReadingTask) -> None:
         """Write a changed task."""
-        self._connection.execute(_set.values(**_columns(one)), {"task_key": one.id})
+        self._connection.execute(_set, {**_columns(one), "task_key": one.id})
 
     def of_study(self, study_id: int) -> list[ReadingTask]:
         """The study's tasks, newest first."""

@@ -84,7 +84,7 @@ def instance_arrived(
                 data={"sop_uids": [sop_uid]},
             )
         )
-    elif tasks and not tasks[0].active:
+    if tasks:  # also while a correction is being written: what it corrects is still in force
         _outdate_reports(unit, study, now)
     if study.kind == "ECG":
         return open_if_due(unit, replace(study, arrival=Arrival.COMPLETE), now, policy)
@@ -137,7 +137,9 @@ def open_if_due(unit: Unit, study: Study, now: datetime, policy: Policy) -> Stud
     last = tasks[0] if tasks else None
     if last is not None and (last.active or last.seen_up_to >= study.newest_instance):
         return study
-    report = unit.reports.current_of_study(study.id) if last else None
+    # one whose grace time still runs counts: it is in force when the task is read
+    reports = unit.reports.in_force_of_study(study.id) if last else []
+    report = reports[-1] if reports else None
     received = now if last else study.received_at
     task = ReadingTask(
         id=uuid.uuid4().hex,

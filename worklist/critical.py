@@ -148,11 +148,16 @@ def choices(result: CriticalResult, report: Report, kind: str) -> list[str]:
     others = _OTHERS[chinese]["ECG" if kind == "ECG" else ""]
     seed = hashlib.sha256(result.id.encode()).digest()
     start = seed[0] % len(others)
-    false = [one for one in others[start:] + others[:start] if one.casefold() != truth.casefold()][
-        :2
-    ]
+    false = [one for one in others[start:] + others[:start] if not _alike(one, truth)][:2]
     place = seed[1] % 3
     return [*false[:place], truth, *false[place:]]
+
+
+def _alike(one: str, other: str) -> bool:
+    """Whether one finding says the other too: "infarction" beside "possible infarction" asks
+    nothing."""
+    one, other = one.casefold(), other.casefold()
+    return one in other or other in one
 
 
 def _fact(what: Happened, result: CriticalResult, who: str | None, now: datetime) -> Fact:

@@ -54,9 +54,10 @@ def take_effect(unit: Unit, report_id: str, now: datetime, policy: Policy) -> Re
 
 
 def open_by(unit: Unit, report: Report, caller: Caller, now: datetime) -> None:
-    """Somebody has the signed document on the screen: a fact; at its center the first counts."""
+    """Somebody has the signed document on the screen: a fact; at its center the first doctor
+    counts. A program that fetched it has opened nothing."""
     first = False
-    if caller.site == report.site:
+    if caller.site == report.site and Role.DOCTOR in caller.roles and not caller.is_program:
         delivery = unit.deliveries.lock(report.id)
         if delivery is not None and delivery.opened_at is None:
             unit.deliveries.save(replace(delivery, opened_at=now, opened_by=caller.name))

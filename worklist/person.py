@@ -6,6 +6,9 @@ from enum import StrEnum
 
 from worklist.errors import Code, Refusal
 
+PROGRAM = "token:"
+"""How the name of a caller begins who is no human being; no account's name holds a colon."""
+
 
 class Role(StrEnum):
     """What a person or a program may be trusted with."""
@@ -43,6 +46,11 @@ class Caller:
     roles: frozenset[Role]
     site: str
     sites: frozenset[str]
+
+    @property
+    def is_program(self) -> bool:
+        """Whether nobody has seen what this caller fetched."""
+        return self.name.startswith(PROGRAM)
 
     def may_see(self, site: str) -> bool:
         """Whether anything of this Site exists for the caller."""

@@ -23,9 +23,8 @@ def locked_task(unit: Unit, task_id: str, caller: Caller) -> tuple[Study, Readin
     """Study and task, both locked for this transaction (study first: every writer takes them in
     this order)."""
     found = unit.tasks.get(task_id)
-    if found is None:
+    if found is None or not caller.may_see(found.site):
         raise Refusal(Code.NOT_FOUND, "There is no such task.")
-    caller.require_site(found.site)
     study = unit.studies.lock(found.study_id)
     return study, unit.tasks.lock(task_id)
 

@@ -7,6 +7,9 @@ from typing import Any
 
 from worklist.errors import Code, Refusal
 
+# what a phrase leaves for the reader to fill in
+BLANK = "__"
+
 
 class Result(StrEnum):
     """The reader's class for the whole study: a field, not a word in the text."""
@@ -62,6 +65,11 @@ class Draft:
             )
             if not value
         ]
+
+    def unfilled(self) -> list[str]:
+        """The fields in which a blank of a phrase still stands."""
+        texts = (("findings", self.findings), ("impression", self.impression))
+        return [name for name, text in texts if BLANK in text]
 
 
 @dataclass(frozen=True)

@@ -56,8 +56,12 @@ class Sealed:
 
 
 def repeated(unit: Unit, reader: Caller, request: SignRequest) -> Report | None:
-    """The report this very request has already made, if any."""
-    return unit.reports.of_request(reader.name, request.request_id)
+    """The report this very request has already made, if any. The same number for another study is
+    no repeat, and refused."""
+    first = unit.reports.of_request(reader.name, request.request_id)
+    if first is not None and first.study_id != request.study_id:
+        raise Refusal(Code.WRONG_STUDY, "This request has signed another study already.")
+    return first
 
 
 def check(unit: Unit, task_id: str, reader: Caller, request: SignRequest, now: datetime) -> ToSign:
@@ -73,6 +77,8 @@ def check(unit: Unit, task_id: str, reader: Caller, request: SignRequest, now: d
         raise Refusal(Code.DRAFT_CHANGED, "The text on the screen is not the last one saved.")
     if missing := draft.missing():
         raise Refusal(Code.REPORT_INCOMPLETE, "The report is not complete.", fields=missing)
+    if blank := draft.unfilled():
+        raise Refusal(Code.REPORT_INCOMPLETE, "A blank in the text is not filled.", fields=blank)
     if late := late_instances(unit, study, task):
         raise Refusal(Code.STUDY_CHANGED, "Pictures came after you opened the study.", unseen=late)
     instances = tuple(unit.studies.instances(study.id))
@@ -84,16 +90,18 @@ def check(unit: Unit, task_id: str, reader: Caller, request: SignRequest, now: d
     if draft.result is None:  # excluded by missing() above; said once more for the type
         raise Refusal(Code.REPORT_INCOMPLETE, "The report is not complete.", fields=["result"])
     replaces = unit.reports.get(task.follows_report) if task.follows_report else None
-    if replaces is not None and replaces.state is not ReportState.FINAL:
+    if replaces is not None and replaces.state not in (ReportState.SIGNED, ReportState.FINAL):
         replaces = None
-    earlier = unit.reports.of_study(study.id)
+    went_out = [
+        one for one in unit.reports.of_study(study.id) if one.state is not ReportState.TAKEN_BACK
+    ]
     return ToSign(
         study=study,
         task=task,
         draft=draft,
         result=draft.result,
         instances=instances,
-        version=max((one.version for one in earlier), default=0) + 1,
+        version=max((one.version for one in went_out), default=0) + 1,
         replaces=replaces,
     )
 
@@ -107,16 +115,25 @@ def keep(
     report_id: str,
     now: datetime,
     policy: Policy,
+    stands_at: datetime | None = None,
 ) -> Report:
     """Check once more that nothing moved while the page was made, then the signature stands.
 
-    A critical result takes effect at once; everything else after the grace time.
+    A critical result takes effect at once; everything else after the grace time, which runs from
+    `stands_at`: the making of the page (since `now`) must not eat it up.
     """
+    stands_at = stands_at or now
     if (first := repeated(unit, reader, request)) is not None:
         return first
     checked = check(unit, seen.task.id, reader, request, now)
     if checked.instances != seen.instances or checked.version != seen.version:
         raise Refusal(Code.STUDY_CHANGED, "The study changed while it was being signed.", unseen=[])
+    if _id(checked.replaces) != _id(seen.replaces):
+        raise Refusal(Code.STUDY_CHANGED, "The report to be replaced has changed.", unseen=[])
+    if checked.replaces is not None and checked.replaces.state is ReportState.SIGNED:
+        # what a newer version builds upon can no longer be taken back
+        unit.jobs.drop(f"deliver:{checked.replaces.id}")
+        delivery.take_effect(unit, checked.replaces.id, stands_at, policy)
     at_once = seen.result is Result.CRITICAL
     report = Report(
         id=report_id,
@@ -132,7 +149,7 @@ def keep(
         key_image=seen.draft.key_image,
         author=reader.name,
         signed_at=now,
-        effective_at=now if at_once else now + policy.grace,
+        effective_at=now if at_once else stands_at + policy.grace,
         verify_id=sealed.verify_id,
         request_id=request.request_id,
         pdf=sealed.pdf,
@@ -141,7 +158,7 @@ def keep(
         certificate_serial=sealed.certificate_serial,
         instances=tuple((one.sop_uid, one.digest) for one in seen.instances),
         newest_instance=seen.study.newest_instance,
-        replaces=seen.replaces.id if seen.replaces else None,
+        replaces=_id(seen.replaces),
         reason=None,
     )
     unit.reports.add(report)
@@ -149,7 +166,7 @@ def keep(
     unit.jobs.drop(lease_key(seen.task.id))
     unit.facts.add(_fact(Happened.REPORT_SIGNED, report, reader.name, now))
     if at_once:
-        return delivery.take_effect(unit, report.id, now, policy)
+        return delivery.take_effect(unit, report.id, stands_at, policy)
     unit.jobs.put("deliver", f"deliver:{report.id}", report.effective_at, {"report_id": report.id})
     return report
 
@@ -158,7 +175,11 @@ def take_back(
     unit: Unit, report_id: str, reader: Caller, now: datetime, policy: Policy
 ) -> ReadingTask:
     """One key within the grace time: the version never goes out, and its reader has the case
-    again."""
+    again.
+
+    Where the study grew meanwhile a newer task is there already: the reader goes on in that one,
+    or, if somebody else has it, leaves it to them. A study is never in two hands.
+    """
     report, task = _own(unit, report_id, reader)
     if now >= report.effective_at:
         raise Refusal(
@@ -167,13 +188,21 @@ def take_back(
         )
     unit.reports.save(report.taken_back())
     unit.jobs.drop(f"deliver:{report.id}")
-    task = replace(task, state=TaskState.COMPLETED).claimed(
-        reader.name, now, now + policy.lease, report.newest_instance
-    )
-    unit.tasks.save(task)
-    unit.jobs.put("lease", lease_key(task.id), now + policy.lease, {"task_id": task.id})
     unit.facts.add(_fact(Happened.REPORT_TAKEN_BACK, report, reader.name, now))
-    return task
+    newest = unit.tasks.lock(unit.tasks.of_study(task.study_id)[0].id)
+    if newest.id == task.id:
+        return _again(unit, task, report, now, policy)
+    if newest.follows_report == report.id:
+        newest = replace(newest, follows_report=report.replaces)
+        unit.tasks.save(newest)
+    if newest.state is not TaskState.OPEN:
+        return newest
+    if unit.drafts.get(newest.id, reader.name) is None:
+        unit.drafts.save(_text_of(report, newest.id, reader.name, now))
+    unit.facts.add(
+        replace(_fact(Happened.TASK_CLAIMED, report, reader.name, now), task_id=newest.id)
+    )
+    return _again(unit, newest, report, now, policy)
 
 
 def withdraw(unit: Unit, report_id: str, caller: Caller, reason: str, now: datetime) -> Report:
@@ -213,23 +242,33 @@ def begin_replacement(
         return_note=reasoned(reason),
     ).claimed(caller.name, now, now + policy.lease, study.newest_instance)
     unit.tasks.add(task)
-    unit.drafts.save(
-        Draft(
-            task.id,
-            caller.name,
-            1,
-            report.findings,
-            report.impression,
-            report.result,
-            report.key_image,
-            now,
-        )
-    )
+    unit.drafts.save(_text_of(report, task.id, caller.name, now))
     unit.jobs.put("lease", lease_key(task.id), now + policy.lease, {"task_id": task.id})
     unit.facts.add(
         Fact(Happened.TASK_OPENED, now, task.site, caller.name, study_id=study.id, task_id=task.id)
     )
     return task
+
+
+def _again(
+    unit: Unit, task: ReadingTask, report: Report, now: datetime, policy: Policy
+) -> ReadingTask:
+    """The task in the hands of the report's author, who has seen what the report has seen."""
+    until = now + policy.lease
+    task = task.claimed(report.author, now, until, report.newest_instance)
+    unit.tasks.save(task)
+    unit.jobs.put("lease", lease_key(task.id), until, {"task_id": task.id})
+    return task
+
+
+def _text_of(report: Report, task_id: str, author: str, now: datetime) -> Draft:
+    """What a signed version says, as a draft to go on with."""
+    text = (report.findings, report.impression, report.result, report.key_image)
+    return Draft(task_id, author, 1, *text, now)
+
+
+def _id(report: Report | None) -> str | None:
+    return None if report is None else report.id
 
 
 def _own(unit: Unit, report_id: str, reader: Caller) -> tuple[Report, ReadingTask]:
@@ -242,9 +281,8 @@ def _own(unit: Unit, report_id: str, reader: Caller) -> tuple[Report, ReadingTas
 
 def _signed_here(unit: Unit, report_id: str, caller: Caller) -> Report:
     found = unit.reports.get(report_id)
-    if found is None or found.hospital != caller.site:
+    if found is None or found.hospital != caller.site or not caller.may_see(found.site):
         raise Refusal(Code.NOT_FOUND, "There is no such report.")
-    caller.require_site(found.site)
     if found.author != caller.name:
         caller.require(Role.REVIEWER, Role.COORDINATOR)
     unit.studies.lock(found.study_id)

@@ -23,6 +23,7 @@ from worklist.report import ReportState
 from worklist.task import TaskState
 
 MOST = 500
+_MOST_ID = 2**53
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _BY_TASK = {
@@ -113,7 +114,10 @@ def _of_day(parts: Parts, asked: date | None, who: Caller) -> Json:
         zone = unit.people.site(who.site).zone
         day = asked or values.local_day(parts.now(), zone)
         begin = datetime.combine(day, time(), zone)
-        end = datetime.combine(day + timedelta(days=1), time(), zone)
+        try:
+            end = datetime.combine(day + timedelta(days=1), time(), zone)
+        except OverflowError as error:
+            raise Refusal(Code.INVALID, "There is no such day.") from error
         rows = Search(unit.connection).center_day(who.sites, begin, end, MOST)
         people = unit.people.people()
     return {"day": day.isoformat(), **_page(parts, rows, people)}
@@ -166,6 +170,8 @@ def _after(text: str | None) -> tuple[datetime, int] | None:
         return None
     try:
         received, study_id = json.loads(base64.urlsafe_b64decode(text))
+        if not 0 <= int(study_id) <= _MOST_ID:
+            raise ValueError(study_id)
         return _EPOCH + timedelta(microseconds=int(received)), int(study_id)
     except (ValueError, TypeError, OverflowError, binascii.Error) as error:
         raise Refusal(Code.INVALID, "There is no such page of the list.") from error

@@ -212,7 +212,7 @@ def _edge(request: Request, row: Row[Any]) -> int:
     if not given:
         return MAX_RENDERED_EDGE
     try:
-        width, height = (max(int(part), 1) for part in given.split(",")[:2])
+        width, height = (min(max(int(part), 1), MAX_RENDERED_EDGE) for part in given.split(",")[:2])
     except ValueError as error:
         raise Refusal(Code.INVALID, "A viewport is width,height in pixels.") from error
     rows, columns = row.rows or 1, row.columns or 1

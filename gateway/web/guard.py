@@ -5,6 +5,7 @@ measuring, one log line.
 """
 
 import logging
+import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -47,6 +48,9 @@ LIMITS: Mapping[str, int] = {"/api/verify/": 20 * MEBIBYTE, "/dicom-web/": 2048 
 
 _NEVER_STORED = ("/api", "/dicom-web", "/metrics", "/healthz", "/readyz")
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_PLACE = re.compile(r"\{(\w+)(?::\w+)?\}")
+# a uuid in hex, a row's number, a UID, the public number of a report
+_OURS = re.compile(r"[0-9a-f]{32}|[0-9]{1,9}|[0-9]+(\.[0-9]+)+|[a-z2-7]{24}")
 _EVERYWHERE = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - compared with, not listened on
 
 
@@ -186,10 +190,15 @@ def template(scope: Scope) -> str:
 
 
 def _path(scope: Scope) -> str:
-    """What the access log says: no query string, and nothing but ids and UIDs."""
-    path: str = scope["path"]
-    plain = path.isascii() and all(character.isalnum() or character in "/-._" for character in path)
-    return path if plain and template(scope) != "other" else template(scope)
+    """What the access log says: the route, filled with values that look like ids of ours. Whatever
+    else a client writes into an address (a name, a Patient ID) is not repeated."""
+    values = scope.get("path_params", {})
+
+    def filled(place: re.Match[str]) -> str:
+        value = str(values.get(place[1], ""))
+        return value if _OURS.fullmatch(value) else place[0]
+
+    return _PLACE.sub(filled, template(scope))
 
 
 def _plain(status: int, code: str, message: str) -> JSONResponse:

@@ -156,13 +156,18 @@ class Live:
         try:
             yield "retry: 2000\n\n" + self._clock()
             if last is not None and last < self._position:
-                for event in await run_in_threadpool(self._since, last, self._position):
+                # of a long absence the newest: a page asks for its lists anew anyhow
+                begin = max(last, self._position - MOST_AT_ONCE)
+                for event in await run_in_threadpool(self._since, begin, self._position):
                     if mine._may_hear(event):
                         yield _line(event, who)
+            clock = asyncio.get_running_loop().time
+            beat = clock() + HEARTBEAT
             while True:
                 try:
-                    event_or_end = await asyncio.wait_for(mine.queue.get(), HEARTBEAT)
-                except TimeoutError:
+                    event_or_end = await asyncio.wait_for(mine.queue.get(), beat - clock())
+                except TimeoutError:  # also amid much news: a session that has ended hears no more
+                    beat = clock() + HEARTBEAT
                     if not await run_in_threadpool(alive):
                         return
                     yield self._clock()
@@ -264,7 +269,8 @@ def _events(facts: list[Row[Any]], tasks: dict[str, TaskRow]) -> list[Event]:
             events[(event.name, event.site, json.dumps(event.data, sort_keys=True))] = event
     newest = facts[-1].id if facts else 0
     told = [Event(newest, "task", row.task.site, True, task=row) for row in tasks.values()]
-    return told + sorted(events.values(), key=lambda one: one.id)
+    # in the order of their ids: a stream that breaks in between is resumed without a gap
+    return sorted(events.values(), key=lambda one: one.id) + told
 
 
 def _of_fact(fact: Row[Any]) -> list[Event]:

@@ -1,6 +1,8 @@
 """What must someone be told about a report that was opened before?"""
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Path
 
 from gateway.assemble import Parts
 from gateway.web import values
@@ -8,6 +10,8 @@ from gateway.web.auth import Hand
 from gateway.web.values import Json
 from storage.search import Search
 from worklist.errors import Code, Refusal
+
+MOST_ID = 2**53
 
 
 def routes(parts: Parts) -> APIRouter:
@@ -39,7 +43,7 @@ def routes(parts: Parts) -> APIRouter:
         return {"notices": found}
 
     @router.post("/{notice_id}/seen", status_code=204)
-    def seen(notice_id: int, hand: Hand) -> None:
+    def seen(notice_id: Annotated[int, Path(ge=1, le=MOST_ID)], hand: Hand) -> None:
         """The person has read it."""
         with parts.new_unit() as unit:
             if not unit.notices.saw(notice_id, hand.person.name, parts.now()):

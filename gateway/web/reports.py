@@ -57,7 +57,7 @@ def routes(parts: Parts) -> APIRouter:
             row, report = visible(unit, report_id, who)
             delivery.looked_at(unit, report, who, parts.now())
             versions = Search(unit.connection).versions(report.study_id)
-            shown = [one for one in versions if is_hospital(who) or one.state in OUT]
+            shown = [one for one in versions if _is_inside(who, report) or one.state in OUT]
         return {
             **values.report(row),
             "findings": report.findings,
@@ -123,12 +123,17 @@ def routes(parts: Parts) -> APIRouter:
 
 
 def visible(unit: IndexUnit, report_id: str, who: Caller) -> tuple[ReportRow, Report]:
-    """The version if it exists for the caller: centers see only what has gone out."""
+    """The version if it exists for the caller: only the hospital that signed it sees one that has
+    not gone out. (A center may have an administrator too: the role alone says nothing.)"""
     row = Search(unit.connection).report(report_id, who.sites)
     report = unit.reports.get(report_id) if row is not None else None
-    if row is None or report is None or not (is_hospital(who) or report.state in OUT):
+    if row is None or report is None or not (_is_inside(who, report) or report.state in OUT):
         raise Refusal(Code.NOT_FOUND, "There is no such report.")
     return row, report
+
+
+def _is_inside(who: Caller, report: Report) -> bool:
+    return is_hospital(who) and who.site == report.hospital
 
 
 def _next(row: ReportRow) -> str:

@@ -29,6 +29,8 @@ MOST = 200
 LONGEST_TEXT = 100_000
 # of a study with more instances than this not every one can be named in a request
 MOST_INSTANCES = 50_000
+MOST_VERSIONS = 2**31 - 1
+MOST_ID = 2**53
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -55,22 +57,22 @@ class TaskQuery(TaskFilter):
 class Window(BaseModel):
     """Window Center and Width (PS3.3 C.11.2)."""
 
-    center: float
-    width: float
+    center: float = Field(allow_inf_nan=False)
+    width: float = Field(allow_inf_nan=False)
 
 
 class KeyImage(BaseModel):
     """The picture the report shows; frames count from 1."""
 
     sop_uid: Uid
-    frame: int = Field(ge=1)
+    frame: int = Field(ge=1, le=MOST_VERSIONS)
     window: Window | None = None
 
 
 class DraftChange(BaseModel):
     """What the reader has written, on which version of the draft."""
 
-    draft_version: int = Field(ge=0)
+    draft_version: int = Field(ge=0, lt=MOST_VERSIONS)
     findings: str = Field(max_length=LONGEST_TEXT)
     impression: str = Field(max_length=LONGEST_TEXT)
     result: Result | None = None
@@ -87,8 +89,8 @@ class Signing(BaseModel):
     """What the reader's hand signs. `request_id` is made once for each key press."""
 
     request_id: UUID
-    study_id: int
-    draft_version: int = Field(ge=0)
+    study_id: int = Field(ge=0, le=MOST_ID)
+    draft_version: int = Field(ge=0, le=MOST_VERSIONS)
     painted: list[Uid] = Field(max_length=MOST_INSTANCES)
 
 
@@ -173,7 +175,9 @@ def routes(parts: Parts) -> APIRouter:
             "version": report.version,
             "signed_at": values.instant(report.signed_at),
             "effective_at": values.instant(report.effective_at),
-            "grace_seconds": int((report.effective_at - report.signed_at).total_seconds()),
+            "grace_seconds": int(parts.policy.grace.total_seconds())
+            if report.effective_at > report.signed_at
+            else 0,
             "verify_path": f"/verify/{report.verify_id}",
         }
 
@@ -224,6 +228,8 @@ def _after(text: str | None) -> tuple[int, datetime, str] | None:
         return None
     try:
         rank, due, task_id = json.loads(base64.urlsafe_b64decode(text))
+        if not 0 <= int(rank) < len(Priority):
+            raise ValueError(rank)
         return int(rank), _EPOCH + timedelta(microseconds=int(due)), str(task_id)
     except (ValueError, TypeError, OverflowError, binascii.Error) as error:
         raise Refusal(Code.INVALID, "There is no such page of the list.") from error

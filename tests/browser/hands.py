@@ -40,8 +40,20 @@ class Desk:
         """Another tab of the same browser."""
         page = self.context.new_page()
         page.on("pageerror", lambda error: self.wrong.append(str(error)))
+        page.on("console", self._heard)
+        page.on("request", lambda request: self._asked(request.url))
         page.goto(self.house.address + path)
         return page
+
+    def _heard(self, message) -> None:
+        """A policy that had to stop something is a fault of the page."""
+        if "Content Security Policy" in message.text:
+            self.wrong.append(message.text)
+
+    def _asked(self, url: str) -> None:
+        """No request leaves the machine; the browser's PDF viewer asks the browser itself."""
+        if not url.startswith((self.house.address, "blob:", "data:", "chrome")):
+            self.wrong.append(url)
 
     def sign_in(self) -> None:
         self.page.locator("#user").fill(self.name)

@@ -270,6 +270,18 @@ def test_the_hand_is_stopped_when_draft_study_or_text_is_not_what_was_shown(hous
     assert incomplete.details["fields"] == ["result"]
 
 
+def test_a_blank_of_a_phrase_is_not_signed(house):
+    study_id, task_id = settled(house)
+    claim(house, task_id)
+    zhou = caller(house, "zhou")
+    draft = Draft(task_id, "zhou", 0, "直径约 __ mm", "Nodule", Result.ABNORMAL)
+    with house.unit() as unit:
+        reading.save_draft(unit, draft, zhou, NOW, POLICY)
+    with Refused(Code.REPORT_INCOMPLETE) as incomplete:
+        sign(house, study_id, task_id)
+    assert incomplete.details["fields"] == ["findings"]
+
+
 def test_the_same_key_press_signs_once(house):
     study_id, task_id = settled(house)
     claim(house, task_id)
@@ -296,7 +308,7 @@ def test_within_the_grace_time_one_key_takes_it_back_and_later_none(house):
         )
         assert unit.deliveries.lock(report.id) is None
     again = sign(house, study_id, task_id, request="r2", now=NOW + 2 * SECOND)
-    assert again.version == 2
+    assert again.version == 1  # nobody has seen the one that was taken back
     with house.unit() as unit, Refused(Code.GRACE_OVER):
         signing.take_back(unit, again.id, zhou, again.effective_at, POLICY)
 
@@ -374,6 +386,21 @@ def test_a_critical_report_goes_out_at_once_and_stands_until_read_back(house):
         assert unit.criticals.open_at(frozenset({"east"})) == []
     with house.view() as unit:
         assert unit.criticals.of_report(report.id).confirmed_by == "su"
+
+
+def test_what_a_read_back_offers_beside_the_finding_says_something_else(house):
+    study_id, task_id = settled(house)
+    claim(house, task_id)
+    draft = Draft(task_id, "zhou", 0, "", "急性脑出血可能", Result.CRITICAL)
+    with house.unit() as unit:
+        reading.save_draft(unit, draft, caller(house, "zhou"), NOW, POLICY)
+    report = sign(house, study_id, task_id)
+    with house.view() as unit:
+        (open_one,) = unit.criticals.open_at(frozenset({"east"}))
+    for number in range(64):
+        offered = critical.choices(replace(open_one, id=str(number)), report, "CT")
+        assert len(set(offered)) == 3
+        assert "急性脑出血" not in offered
 
 
 def test_a_replacement_takes_over_when_it_takes_effect_and_openers_are_told(house):

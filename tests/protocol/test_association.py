@@ -46,8 +46,9 @@ def test_strangers_are_rejected(call, lines, title, called, reason):
 
 
 def test_one_title_of_two_sites_is_ambiguous(gateway, call, lines):
-    gateway.add_device("east", "CART")
-    gateway.add_device("west", "CART")
+    # each is narrowed by something, and this call fits both
+    gateway.add_device("east", "CART", called=gateway.parts.settings.ae_title)
+    gateway.add_device("west", "CART", host="127.0.0.1")
     with call(ae_title="CART") as device:
         assert device.rejected == (1, 1, 3)
     assert "ambiguous_caller" in lines()[0]

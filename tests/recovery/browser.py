@@ -78,9 +78,9 @@ class Person:
         draft = expect(200, self.write(case, **text))
         return expect(200, self.sign(task_id, to_sign(case, draft["draft_version"])))
 
-    def live(self) -> "Live":
-        """An open live page."""
-        return Live(self.house, self.cookie)
+    def live(self, last: str = "") -> "Live":
+        """An open live page; `last` is the id of the last event it has heard."""
+        return Live(self.house, self.cookie, last)
 
 
 class Live:
@@ -93,6 +93,7 @@ class Live:
         self._socket.sendall(request.encode())
         self._file = self._socket.makefile("rb")
         self.status = int(self._file.readline().split()[1])
+        self.last_id = last
         self._events = self._read()
         while self._file.readline().strip():
             pass
@@ -106,10 +107,14 @@ class Live:
     def next(self, name: str) -> Json:
         """The data of the next event of this name."""
         while True:
-            event, data = next(self._events)
+            event, data = self.next_raw()
             if event == name:
                 found: Json = json.loads(data)
                 return found
+
+    def next_raw(self) -> tuple[str, str]:
+        """Name and data of the next event, whatever it is."""
+        return next(self._events)
 
     def until(self, name: str, **values: object) -> Json:
         """The next event of this name with these values in its data."""
@@ -139,6 +144,8 @@ class Live:
                 name = value
             elif field == "data":
                 data = value
+            elif field == "id":
+                self.last_id = value
             elif not line and name:
                 yield name, data
                 name = data = ""

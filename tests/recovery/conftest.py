@@ -19,11 +19,11 @@ def new_house(tmp_path, furniture):
     """A function that makes a house with given settings, not yet running."""
     houses = []
 
-    def make(folder: Path | None = None, **settings):
-        folder = folder or tmp_path / f"house{len(houses)}"
-        folder.mkdir(exist_ok=True)
-        shutil.copytree(furniture, folder / "data")
-        houses.append(House(folder, **settings))
+    def make(data: Path | None = None, **settings):
+        folder = tmp_path / f"house{len(houses)}"
+        folder.mkdir()
+        houses.append(House(folder, data, **settings))
+        shutil.copytree(furniture, houses[-1].data)
         return houses[-1]
 
     yield make

@@ -22,6 +22,7 @@ KEPT = ROOT / "sample_studies" / "kept"
 EXPLICIT = "1.2.840.10008.1.2.1"
 CT = "1.2.840.10008.5.1.4.1.1.2"
 ECG = "1.2.840.10008.5.1.4.1.1.9.1.1"
+PDF = "1.2.840.10008.5.1.4.1.1.104.1"
 SUCCESS = 0x0000
 
 _APPLICATION_CONTEXT = b"1.2.840.10008.3.1.1.1"
@@ -123,7 +124,7 @@ class Device:
         port: int,
         calling: str,
         called: str = AE_TITLE,
-        classes: tuple[str, ...] = (CT, ECG),
+        classes: tuple[str, ...] = (CT, ECG, PDF),
     ) -> None:
         self._classes = {uid: 2 * number + 1 for number, uid in enumerate(classes)}
         self._messages = 0

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,9 +62,9 @@ class Ended:
 class House:
     """A data folder, the settings of a gateway over it, and the process while it runs."""
 
-    def __init__(self, folder: Path, **settings: object) -> None:
+    def __init__(self, folder: Path, data: Path | None = None, **settings: object) -> None:
         self.folder = folder
-        self.data = folder / "data"
+        self.data = data or folder / "data"
         self.log_file = folder / "stderr.log"
         self.web_port, self.dicom_port = _free_port(), _free_port()
         self.process: subprocess.Popen[bytes] | None = None
@@ -137,7 +137,8 @@ class House:
         if self.process is None:
             return
         if self.process.poll() is None:
-            self.tell(signal.SIGKILL)
+            with suppress(OSError, ValueError):
+                self.tell(signal.SIGKILL)
             self.process.kill()
         self.process.wait(PATIENCE)
         self.process = None

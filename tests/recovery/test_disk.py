@@ -72,8 +72,8 @@ def instances(house):
     return {row.sop_uid for row in rows}
 
 
-def test_a_nearly_full_disk_takes_nothing_new_and_reading_goes_on(new_house, disk):
-    house = new_house(disk.folder / "house", min_free_bytes=KEPT_FREE)
+def test_a_nearly_full_disk_takes_nothing_new_and_reading_goes_on(disk, new_house):
+    house = new_house(disk.folder / "data", min_free_bytes=KEPT_FREE)
     house.start()
     chance = random.Random(5)
     ecg = ecg_sample()
@@ -102,9 +102,9 @@ def expect_ready(person):
     return person.get("/readyz").status_code == 200
 
 
-def test_a_full_disk_at_every_stage_of_storing(new_house, disk):
+def test_a_full_disk_at_every_stage_of_storing(disk, new_house):
     """From no byte to enough for the object but not for its row: all or nothing each time."""
-    house = new_house(disk.folder / "house", min_free_bytes=0)
+    house = new_house(disk.folder / "data", min_free_bytes=0)
     house.start()
     chance = random.Random(6)
     ecg = ecg_sample()
@@ -138,8 +138,8 @@ def test_a_full_disk_at_every_stage_of_storing(new_house, disk):
     assert instances(house) == set(stored) | set(refused)
 
 
-def test_a_full_disk_while_reading_and_signing(new_house, disk):
-    house = new_house(disk.folder / "house", min_free_bytes=0)
+def test_a_full_disk_while_reading_and_signing(disk, new_house):
+    house = new_house(disk.folder / "data", min_free_bytes=0)
     house.start()
     one = ecg_sample().instance(random.Random(7))
     with Person(house, "ma") as reader:

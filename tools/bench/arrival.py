@@ -33,7 +33,7 @@ class Devices:
 
     def __init__(self, house: House, folder: Path) -> None:
         self._port = house.dicom_port
-        self._chance = random.Random(20260105)
+        self._chance = random.SystemRandom()
         self._ct = _template(folder, SCANNER)
         self._ecg = _template(folder, CART)
 

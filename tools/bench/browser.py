@@ -129,9 +129,7 @@ class Seat:
         self._page.get_by_test_id("tasks").wait_for()
         if {"enter", "first", "all"} - seen.keys():
             raise NotMeasured("a case whose painting nobody saw")
-        return Opened(
-            (seen["first"] - seen["enter"]) / 1000, (seen["all"] - seen["enter"]) / 1000
-        )
+        return Opened((seen["first"] - seen["enter"]) / 1000, (seen["all"] - seen["enter"]) / 1000)
 
 
 class Browser:

@@ -26,9 +26,7 @@ def measure(folder: Path, furniture: Path, *, quick: bool) -> Iterator[Figure]:
     yield from signing.parts(house, ecgs // 4)
 
 
-def _in_the_browser(
-    house: House, devices: Devices, ecgs: int, cts: int
-) -> Iterator[Figure]:
+def _in_the_browser(house: House, devices: Devices, ecgs: int, cts: int) -> Iterator[Figure]:
     with browser.opened() as chromium:
         if chromium is None:
             yield remark(f"in a browser: {browser.why_not()}")
@@ -43,10 +41,10 @@ def _in_the_browser(
 
 def _opened(house: House, chromium: Browser, sent: list[Answered]) -> Iterator[Figure]:
     with chromium.signed_in(house, READER) as seat:
-        graphics = seat.graphics or "no WebGL"
+        graphics = seat.graphics
         cases = [seat.open_case(study.patient) for study in sent]
-    how = "the processor" if "SwiftShader" in graphics or not seat else graphics
-    yield remark(f"in Chromium {chromium.version}, 1920 × 1080, drawn by {how}:")
+    how = "on the processor" if not graphics or "SwiftShader" in graphics else f"by {graphics}"
+    yield remark(f"in Chromium {chromium.version}, 1920 × 1080, drawn {how}:")
     yield one("CT: from Enter to the first picture, first case of the page", "s", cases[0].first)
     yield one("CT: from Enter to all painted, first case of the page", "s", cases[0].all)
     yield from _later(cases[1:])

@@ -1,6 +1,8 @@
 """What is a figure of the bench, and how do many of them read as one table?"""
 
 import statistics
+import sys
+import traceback
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -38,10 +40,11 @@ class Figure:
 
 @dataclass(frozen=True)
 class Group:
-    """Figures under one headline."""
+    """Figures under one headline; not `whole` when something could not be measured."""
 
     title: str
     figures: tuple[Figure, ...]
+    whole: bool = True
 
 
 def remark(text: str) -> Figure:
@@ -66,7 +69,12 @@ def grouped(title: str, measure: Callable[[], Iterable[Figure]]) -> Group:
         figures.extend(measure())
     except NotMeasured as reason:
         figures.append(remark(f"not measured: {reason}"))
-    return Group(title, tuple(figures))
+    except Exception as error:  # the other groups go on
+        traceback.print_exc(file=sys.stderr)
+        figures.append(remark(f"not measured: {type(error).__name__}"))
+    else:
+        return Group(title, tuple(figures))
+    return Group(title, tuple(figures), whole=False)
 
 
 def table(groups: Sequence[Group]) -> str:
@@ -84,9 +92,7 @@ def lines(group: Group) -> Iterator[str]:
             continue
         repeated = len(figure.values) > 1
         worst = _number(figure.worst) if repeated else ""
-        yield _row(
-            figure.what, figure.unit, _number(figure.median), worst, str(len(figure.values))
-        )
+        yield _row(figure.what, figure.unit, _number(figure.median), worst, str(len(figure.values)))
 
 
 def _row(what: str, unit: str, median: str, worst: str, count: str) -> str:

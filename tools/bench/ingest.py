@@ -1,16 +1,16 @@
 """How fast does the gateway take instances, beside other receivers on the same disk?
 
 In every repetition each receiver gets the same work in turn, so that a ratio compares what was
-measured within seconds. Only the gateway syncs object and index before it answers.
+measured within seconds. Only the gateway syncs both object and index before it answers.
 """
 
 import json
 import os
-import random
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -89,8 +89,8 @@ def measure(
             peer = stack.enter_context(peers.running(name, folder))
             receivers += [peer] if peer else []
         seen = _repeated(works, receivers, stopwatch, repetitions)
-    for name in peers.missing():
-        yield remark(f"{name}: not installed")
+    for name in peers.COMMANDS.keys() - seen.keys():
+        yield remark(f"{name}: {'does not start' if peers.program(name) else 'not installed'}")
     for work in works:
         yield from _speeds(work, seen)
     yield from _costs(works, seen)
@@ -127,12 +127,8 @@ def _repeated(
 
 def _run(work: Work, receiver: Receiver) -> Run:
     """One work at one receiver: everybody ready first, then all at once."""
-    chance = random.SystemRandom()
     with ExitStack() as stack:
-        senders = [
-            stack.enter_context(_sending(_job(work, receiver, chance.randrange(1 << 60))))
-            for _ in range(work.senders)
-        ]
+        senders = [stack.enter_context(_sending(_job(work, receiver))) for _ in range(work.senders)]
         for one_sender in senders:
             _expect_ready(one_sender)
         before = cpu_seconds(receiver.pid)
@@ -159,7 +155,7 @@ def _added_up(receiver: Receiver, sent: Sequence[Sent], used: float) -> Run:
 # --- sending processes -------------------------------------------------------------------------
 
 
-def _job(work: Work, receiver: Receiver, seed: int) -> Job:
+def _job(work: Work, receiver: Receiver) -> Job:
     return Job(
         template=str(work.template),
         sop_class=str(work.dataset.SOPClassUID),
@@ -168,11 +164,12 @@ def _job(work: Work, receiver: Receiver, seed: int) -> Job:
         called=AE_TITLE,
         studies=work.studies,
         count=work.count,
-        seed=seed,
     )
 
 
-def _sending(job: Job) -> subprocess.Popen[str]:
+@contextmanager
+def _sending(job: Job) -> Iterator[subprocess.Popen[str]]:
+    """A process that makes itself ready for the job; it is ended when that takes too long."""
     process = subprocess.Popen(
         [sys.executable, "-m", "tools.bench.sender"],
         cwd=ROOT,
@@ -181,8 +178,15 @@ def _sending(job: Job) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         text=True,
     )
-    _tell(process, json.dumps(asdict(job)))
-    return process
+    last = threading.Timer(PATIENCE, process.kill)
+    last.start()
+    with process:
+        try:
+            _tell(process, json.dumps(asdict(job)))
+            yield process
+        finally:
+            last.cancel()
+            process.kill()
 
 
 def _expect_ready(process: subprocess.Popen[str]) -> None:

@@ -38,8 +38,9 @@ def measure(folder: Path, furniture: Path, *, quick: bool) -> Iterator[Figure]:
     folder.mkdir()
     house = House(folder, furniture)
     with house.parts() as parts:
+        chance = random.SystemRandom()
         for begin in range(0, OPEN, _TOGETHER):
-            _fill(parts, random.Random(begin), range(begin, begin + _TOGETHER))
+            _fill(parts, chance, range(begin, begin + _TOGETHER))
     times = 5 if quick else 20
     with (
         house.running(),
@@ -52,7 +53,7 @@ def measure(folder: Path, furniture: Path, *, quick: bool) -> Iterator[Figure]:
 
 
 def _questions(reader: Person, coordinator: Person, doctor: Person) -> list[_Asked]:
-    last = _place_near_the_end(reader)
+    place = _place_of_the_1000th(reader)
     patient = _patient_id(OPEN // 2)
     return [
         _Asked(
@@ -64,7 +65,7 @@ def _questions(reader: Person, coordinator: Person, doctor: Person) -> list[_Ask
         ),
         _Asked(
             "worklist: 200 after the 1,000th, with counts",
-            lambda: reader.get("/api/tasks", limit=200, after=last),
+            lambda: reader.get("/api/tasks", limit=200, after=place),
         ),
         _Asked(
             "worklist: search for a Patient ID",
@@ -84,12 +85,11 @@ def _questions(reader: Person, coordinator: Person, doctor: Person) -> list[_Ask
     ]
 
 
-def _place_near_the_end(reader: Person) -> str:
-    place = None
+def _place_of_the_1000th(reader: Person) -> str:
+    place = ""
     for _ in range(5):
-        more = {"after": place} if place else {}
-        place = reader.get("/api/tasks", limit=200, **more).json()["next"]
-    return str(place)
+        place = reader.get("/api/tasks", limit=200, after=place).json()["next"]
+    return place
 
 
 # --- ten thousand tasks ------------------------------------------------------------------------

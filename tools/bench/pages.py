@@ -1,4 +1,8 @@
-"""How much must a browser load for each page, compressed as the gateway sends it?"""
+"""How much must a browser load for each page, compressed as the gateway sends it?
+
+Vite writes beside each lazy import which files it needs; those are added up, with the index page
+and what every page shares. Answers of the API come on top, codecs only where a picture needs them.
+"""
 
 import gzip
 import re
@@ -9,28 +13,52 @@ from tools.bench.figures import Figure, NotMeasured, one
 from tools.bench.house import ROOT
 
 DIST = ROOT / "viewers" / "web" / "dist"
-_LEVEL = 6
-_SMALLEST = 1024  # smaller ones go out as they are
-# what a file needs before it runs: its static imports, and those of the pages that it names
-_IMPORTS = re.compile(r"""(?:^|[;}])(?:import|export)\b[^;"'()]*["']\./([\w.-]+)["']""")
-_LAZY = re.compile(r"""import\(["'`]\./([\w.-]+)["'`]\)""")
-_LISTED = re.compile(r"""["'`](?:assets/|/assets/|\./)?([\w.-]+-[\w-]{8}\.(?:js|css|wasm|svg))["'`]""")
+_ASSETS = DIST / "assets"
+_LEVEL, _SMALLEST = 6, 1024  # as `gateway.web.pages` compresses
+_ALWAYS = ("icons-*.svg", "live-worker-*.js")
+_NAMED = re.compile(r'(?:src|href)="/([\w./-]+)"')
+_LIST = re.compile(r"m\.f=\[([^\]]*)\]")
+_LAZY = r"import\([`\"']\./{name}-[\w-]+\.js[`\"']\)[^;]*?__vite__mapDeps\(\[([\d,]*)\]\)"
+
 _PAGES = (
-    ("center page, first load (sign-in included)", "CenterPage"),
-    ("worklist, first load", "WorklistPage"),
-    ("reading page, first load, with the engine for images", "ReadPage"),
+    ("center page, first load, sign-in included", ("CenterPage",), ()),
+    ("worklist, first load, sign-in included", ("WorklistPage",), ()),
+    ("reading page, first load, without what draws images", ("ReadPage",), ()),
+    (
+        "reading page, first load, with all that draws images",
+        ("ReadPage", "engine", "viewport", "measurements"),
+        ("decodeImageFrameWorker-*.js",),
+    ),
 )
-_ENGINE = ("engine", "viewport", "measurements", "decodeImageFrameWorker")
 
 
 def measure() -> Iterator[Figure]:
-    """Index, scripts and styles of each page; fonts and icons included, codecs not."""
-    if not (DIST / "index.html").is_file():
+    """The pages that were last built."""
+    index = DIST / "index.html"
+    if not index.is_file():
         raise NotMeasured("the pages are not built")
-    first = _needed(_named(DIST / "index.html"))
-    for what, name in _PAGES:
-        files = first | _needed(_starting_with(name)) | _styles(name)
-        if name == "ReadPage":
-            files |= _needed(set().union(*(_starting_with(part) for part in _ENGINE)))
-        files |= _starting_with("icons") | _starting_with("live-worker")
-        yield one(what, "KB", sum(map(_sent, {*files, DIST / "index.html"})) / 1000)
+    shared = {index, *(DIST / name for name in _NAMED.findall(index.read_text()))}
+    for what, lazy, more in _PAGES:
+        files = set(shared)
+        for name in lazy:
+            files |= _needed(name)
+        for pattern in (*_ALWAYS, *more):
+            files |= set(_ASSETS.glob(pattern))
+        yield one(f"{what}, gzipped", "KB", sum(map(_sent, files)) / 1000)
+
+
+def _needed(name: str) -> set[Path]:
+    """The file of a lazy import and everything it imports in turn, styles too."""
+    for script in _ASSETS.glob("*.js"):
+        text = script.read_text(encoding="utf-8")
+        found = re.search(_LAZY.format(name=name), text)
+        listed = _LIST.search(text)
+        if found and listed:
+            files = [one.strip("\"'` ") for one in listed[1].split(",")]
+            return {DIST / files[int(number)] for number in found[1].split(",") if number}
+    return set(_ASSETS.glob(f"{name}-*.js"))
+
+
+def _sent(path: Path) -> int:
+    raw = path.read_bytes()
+    return len(raw) if len(raw) <= _SMALLEST else min(len(raw), len(gzip.compress(raw, _LEVEL)))

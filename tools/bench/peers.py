@@ -29,20 +29,15 @@ class Receiver:
 
 
 def program(name: str) -> str | None:
-    """Where the program is. pynetdicom has scripts of DCMTK's names in the environment: not these."""
+    """Where the program is. The environment has scripts of DCMTK's names: those are not meant."""
     inside = str(ROOT / ".venv")
     places = [one for one in os.get_exec_path() if not one.startswith(inside)]
     return shutil.which(name, path=os.pathsep.join((*places, *_PLACES)))
 
 
-def missing() -> list[str]:
-    """Names of those that are not installed."""
-    return [name for name in COMMANDS if program(name) is None]
-
-
 @contextmanager
 def running(name: str, folder: Path) -> Iterator[Receiver | None]:
-    """The receiver while the `with` lasts; None where it is not installed."""
+    """The receiver while the `with` lasts; None where it is not installed or does not start."""
     path = program(name)
     if path is None:
         yield None
@@ -61,7 +56,7 @@ def running(name: str, folder: Path) -> Iterator[Receiver | None]:
         )
     try:
         until(lambda: process.poll() is not None or listens(port), f"{name} to listen")
-        yield Receiver(name, process.pid, port)
+        yield None if process.poll() is not None else Receiver(name, process.pid, port)
     finally:
         end(process)
 

@@ -136,7 +136,6 @@ class Job:
     called: str
     studies: int
     count: int
-    seed: int
 
 
 @dataclass(frozen=True)
@@ -155,7 +154,7 @@ def main() -> int:
     """Do the job that stands on standard input."""
     job = Job(**json.loads(sys.stdin.readline()))
     template = Template(Path(job.template).read_bytes(), job.sop_class)
-    chance = random.Random(job.seed)
+    chance = random.SystemRandom()
     studies = [template.study(chance, job.count) for _ in range(job.studies)]
     print("ready", flush=True)
     sys.stdin.readline()

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
+from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 
@@ -24,13 +25,15 @@ from worklist import reading
 from worklist.report import Draft, Result
 from worklist.signing import SignRequest
 
-# what the line says, and the name in `gateway.sealing` that does it
-_STEPS = (
-    ("check: session, key, draft, instances", "_ready"),
-    ("draw: read the object, draw the ECG", "_content"),
-    ("render: typeset the page", "report_pdf"),
-    ("seal: sign and embed the proof", "seal"),
-    ("commit: check again, write, sync", "_keep"),
+# what the line says, and where the function is that does it
+_STEPS: tuple[tuple[str, ModuleType, str], ...] = (
+    ("check: session, key, draft, instances", sealing, "_ready"),
+    ("draw: read the object, draw the ECG", sealing, "_content"),
+    ("render: typeset the page", sealing, "report_pdf"),
+    ("prove: open the authority", people, "opened_authority"),
+    ("prove: make the revocation lists", people, "revocation_lists"),
+    ("seal: sign and embed the proof", sealing, "seal"),
+    ("commit: check again, write, sync", sealing, "_keep"),
 )
 _PUT = "put: write and sync the object"
 
@@ -63,9 +66,9 @@ def parts(house: House, count: int) -> Iterator[Figure]:
         _sign(opened, seat, requests[:1])
         steps = _Steps()
         with ExitStack() as stack:
-            for what, name in _STEPS:
-                clocked = steps.timed(what, getattr(sealing, name))
-                stack.enter_context(patch.object(sealing, name, clocked))
+            for what, module, name in _STEPS:
+                clocked = steps.timed(what, getattr(module, name))
+                stack.enter_context(patch.object(module, name, clocked))
             put = steps.timed(_PUT, opened.objects.put)
             stack.enter_context(patch.object(opened.objects, "put", put))
             _sign(opened, seat, requests[1:])

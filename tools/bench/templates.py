@@ -1,4 +1,4 @@
-"""Which two data sets are sent again and again: a CT slice and a 12-lead ECG, as devices make them?"""
+"""Which two data sets are sent again and again, as devices make them?"""
 
 import io
 from pathlib import Path
@@ -24,7 +24,7 @@ def twelve_leads() -> Dataset:
 def written(dataset: Dataset, folder: Path) -> Path:
     """The data set's bytes with placeholders, in a file that sending processes read."""
     dataset.StudyInstanceUID, dataset.SeriesInstanceUID = sender.STUDY, sender.SERIES
-    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = sender.INSTANCE
+    dataset.SOPInstanceUID = sender.INSTANCE
     dataset.PatientID = sender.PATIENT
     bare = Dataset()
     bare.update(dataset)

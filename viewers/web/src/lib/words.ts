@@ -111,3 +111,6 @@ export function refusalWord(error: unknown): string {
   if (known !== undefined) return t(...known);
   return error.status >= 500 ? t("服务器出错，已记录", "The server failed; it has been noted") : error.message;
 }
+
+/** The address of a number to call (RFC 3966): figures and a leading plus only. */
+export const telephone = (number: string): string => `tel:${number.replace(/[^+\d]/g, "")}`;
