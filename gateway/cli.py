@@ -58,9 +58,9 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("key", metavar="KEY")
     add.add_argument("--name", required=True)
     add.add_argument("--name-en", help="the English name")
-    add.add_argument("--kind", choices=("center", "hospital"), default="center")
-    add.add_argument("--read-by", nargs="+", default=[], metavar="HOSPITAL")
-    add.add_argument("--timezone", default="Asia/Shanghai")
+    add.add_argument("--kind", choices=("center", "hospital"), help="center, if not said")
+    add.add_argument("--read-by", nargs="*", metavar="HOSPITAL", help="who reads for it")
+    add.add_argument("--timezone", help="Asia/Shanghai, if not said")
     add.add_argument("--phone", help="the number to call")
     site.add_parser("list", help="every site")
 

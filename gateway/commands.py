@@ -7,6 +7,7 @@ when the command hands its work over.
 
 import argparse
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -26,18 +27,21 @@ LONGEST_DAYS = 3650
 
 
 def site_add(parts: Parts, given: argparse.Namespace) -> Answer:
-    """Add a Site, or change the one of this key."""
-    site = checked_site(
-        Site(
-            key=given.key,
-            name=given.name,
-            name_en=given.name_en or given.name,
-            kind=SiteKind(given.kind),
-            timezone=given.timezone,
-            phone=given.phone,
-            read_by=frozenset(given.read_by),
-        )
-    )
+    """Add a Site, or change the one of this key: what is not said stays as it was."""
+    with parts.view() as unit:
+        before = unit.people.sites().get(given.key)
+    if before is None:
+        before = Site(given.key, "", given.name, SiteKind.CENTER, "Asia/Shanghai")
+        before = replace(before, kind=SiteKind(given.kind or before.kind))
+    said = {
+        name: getattr(given, name)
+        for name in ("name", "name_en", "timezone", "phone")
+        if getattr(given, name) is not None
+    }
+    read_by = before.read_by if given.read_by is None else frozenset(given.read_by)
+    if given.kind is not None and given.kind != before.kind:
+        raise Refusal(Code.INVALID, f"Site {given.key} is a {before.kind} and stays one.")
+    site = checked_site(replace(before, read_by=read_by, **said))
     with parts.new_unit() as unit:
         unit.people.save_site(site, parts.now())
         _tell(parts, unit, site.key, site_saved=site.key, read_by=sorted(site.read_by))

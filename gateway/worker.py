@@ -16,6 +16,9 @@ LEASE = timedelta(seconds=60)
 # the longest sleep: a due time can also come from another process
 LONGEST_SLEEP = timedelta(seconds=20)
 
+# commits within this time become one look at the job table (seconds)
+GATHER = 0.05
+
 # A job's function gets the parts, the payload and the instant; it may return a later instant to
 # ask again.
 Work = Callable[[Parts, Mapping[str, Any], datetime], datetime | None]
@@ -61,7 +64,7 @@ class Worker:
         self._parts = parts
         self._work = work
         self._changed = threading.Event()
-        self._stopping = False
+        self._stopping = threading.Event()
         self._threads = [
             threading.Thread(target=self._run, name=f"worker-{number}", daemon=True)
             for number in range(threads)
@@ -78,13 +81,13 @@ class Worker:
 
     def stop(self, timeout: float) -> None:
         """Finish the jobs in hand, at most this many seconds each."""
-        self._stopping = True
+        self._stopping.set()
         self._changed.set()
         for thread in self._threads:
             thread.join(timeout)
 
     def _run(self) -> None:
-        while not self._stopping:
+        while not self._stopping.is_set():
             self._changed.clear()
             try:
                 if not self.once():
@@ -99,8 +102,8 @@ class Worker:
         longest = LONGEST_SLEEP.total_seconds()
         if earliest is not None:
             longest = min(longest, (earliest - self._parts.now()).total_seconds())
-        if longest > 0 and not self._stopping:
-            self._changed.wait(longest)
+        if longest > 0 and not self._stopping.is_set() and self._changed.wait(longest):
+            self._stopping.wait(GATHER)
 
     def once(self) -> bool:
         """Do one job that is due. False when none is."""

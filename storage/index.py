@@ -5,6 +5,7 @@ unit goes through one connection, first come first served, and units that wait f
 one synced commit.
 """
 
+import logging
 import sqlite3
 import threading
 from collections import deque
@@ -24,6 +25,8 @@ from storage.reports import Criticals, Deliveries, Reports
 from storage.studies import Studies
 from storage.tasks import Drafts, Tasks
 from worklist.errors import Code, Refusal
+
+log = logging.getLogger("teleread.index")
 
 # a quota or a limit on the size of files shows as one of these
 _NO_ROOM = frozenset({sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE})
@@ -71,7 +74,10 @@ class Index:
         with self._writer.transaction() as connection:
             yield IndexUnit(connection)
         for listener in self._listeners:
-            listener()
+            try:
+                listener()
+            except Exception:  # what has committed has happened, whoever fails to hear of it
+                log.exception("a listener failed after a commit")
 
     @contextmanager
     def view(self) -> Iterator[IndexUnit]:

@@ -67,11 +67,12 @@ class Received:
 @dataclass(frozen=True)
 class Stored:
     """What became of it: a new instance, the same content again, or another content under a known
-    UID."""
+    UID. `settles` says that its study waits for quiet before it becomes a task."""
 
     study_id: int
     sop_uid: str
     what: Literal["new", "same", "version"]
+    settles: bool = False
 
 
 @dataclass(frozen=True)
@@ -125,16 +126,17 @@ class Ingest:
         )
         locator = self._objects.put("dicom", (meta, received.data))
         kept = _Kept(locator, len(meta), len(meta) + len(received.data), digest)
+        stored: Stored | None = None
         try:
             with self._index.unit() as unit:
                 stored = self._enter(unit, received, header, kept, now)
         except BaseException:
-            with suppress(Exception):  # the row is what failed; a left object is swept by `check`
-                self._objects.delete(locator)
+            if stored is None:  # it was the commit that failed otherwise: its row may yet be there
+                self._forget(locator)
             raise
         if stored.what == "same":  # another association was faster
-            self._objects.delete(locator)
-        else:
+            self._forget(locator)
+        elif stored.settles:
             self._count(received.association, stored.study_id)
         return stored
 
@@ -153,6 +155,11 @@ class Ingest:
             one_per_image = opens_one_per_image(device.one_per_image, totals)
             unit.people.learn_device(device.id, one_per_image, now)
             association_released(unit, brought, one_per_image, now, self._policy)
+
+    def _forget(self, locator: str) -> None:
+        """Delete an object that no row names; one that stays is swept by `check`."""
+        with suppress(Exception):
+            self._objects.delete(locator)
 
     def _known(self, received: Received, header: Header, digest: str) -> Stored | None:
         """The answer for content that is here already: nothing is written for it."""
@@ -173,7 +180,8 @@ class Ingest:
         study = self._with_instance(unit, study, received, header, kept, versions, now)
         study = instance_arrived(unit, study, header.sop_uid, now, self._policy)
         unit.studies.save(study)
-        return Stored(study.id, header.sop_uid, "version" if versions else "new")
+        what: Literal["new", "version"] = "version" if versions else "new"
+        return Stored(study.id, header.sop_uid, what, settles=study.kind != "ECG")
 
     def _study(
         self, unit: IndexUnit, site: Site, device: Device, header: Header, now: datetime

@@ -54,6 +54,7 @@ class LocalObjects:
         for left in self._incoming.iterdir():  # never acknowledged: the process ended in the middle
             left.unlink()
         _sync_folder(root)
+        _sync_folder(root.parent)
 
     def put(self, kind: str, parts: Iterable[bytes | memoryview]) -> str:
         """See `Objects.put`."""

@@ -345,6 +345,15 @@ report = Table(
     Column("study_newer", Boolean, nullable=False),
     UniqueConstraint("author", "request_id"),
     Index("ix_report_study", "study_id", "version"),
+    # a version that was taken back gives its number free again
+    Index(
+        "uq_report_study_version",
+        "study_id",
+        "version",
+        unique=True,
+        sqlite_where=text("state <> 'taken_back'"),
+        postgresql_where=text("state <> 'taken_back'"),
+    ),
     Index("ix_report_author", "author", "signed_at"),
 )
 

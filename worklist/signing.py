@@ -220,6 +220,7 @@ def begin_replacement(
 ) -> ReadingTask:
     """Open a correction, already in its reader's hands, with the old text as draft. The old
     version stands until the new one takes effect."""
+    caller.require(Role.READER, Role.REVIEWER)
     report = _signed_here(unit, report_id, caller)
     if report.state is not ReportState.FINAL:
         raise Refusal(Code.WRONG_STATE, "Only a report in force can be replaced.")

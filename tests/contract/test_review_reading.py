@@ -1,6 +1,10 @@
 """Do the rules hold at their edges: grace time, late instances, repeats, programs, corrections?"""
 
+from dataclasses import replace
 from datetime import timedelta
+
+import pytest
+from sqlalchemy.exc import IntegrityError
 
 from tests.contract.test_reading import (
     NOW,
@@ -261,3 +265,25 @@ def test_a_task_never_has_two_active_ones_beside_it(house):
         signing.begin_replacement(unit, report.id, zhou, "Side", NOW + 130 * SECOND, POLICY)
     states = [one.state for one in tasks(house, study_id)]
     assert states == [TaskState.OPEN, TaskState.COMPLETED]
+
+
+def test_only_who_may_sign_begins_a_correction(house):
+    _, _, report = signed(house)
+    effect(house, report)
+    coordinator = caller(house, "li")
+    with house.unit() as unit, Refused(Code.NOT_ALLOWED):
+        signing.begin_replacement(unit, report.id, coordinator, "Side", NOW, POLICY)
+    with house.unit() as unit:
+        signing.withdraw(unit, report.id, coordinator, "Wrong patient", NOW + 60 * SECOND)
+
+
+def test_no_two_versions_of_a_study_have_one_number_unless_one_was_taken_back(house):
+    study_id, task_id, report = signed(house)
+    other = {"id": "r2", "request_id": "r2", "verify_id": "v2", "pdf": "report/2"}
+    with pytest.raises(IntegrityError), house.unit() as unit:
+        unit.reports.add(replace(report, **other))
+    with house.unit() as unit:
+        zhou = caller(house, "zhou")
+        signing.take_back(unit, report.id, zhou, NOW + SECOND, POLICY)
+    again = sign(house, study_id, task_id, request="r3", now=NOW + 2 * SECOND)
+    assert again.version == report.version

@@ -162,7 +162,7 @@ def test_what_comes_late_must_be_seen_before_signing(request, kind, reader, live
     assert (refused["code"], refused["missing"]) == ("not_painted", [late.uid])
     request_of["painted"].append(late.uid)
     signed = expect(200, reader.sign(task_id, request_of))
-    assert live.until("task", id=task_id)["gone"]
+    live.until("task", id=task_id, gone=True)
     live.until("report", report_id=signed["report_id"], state="final")
 
 

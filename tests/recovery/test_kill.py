@@ -25,6 +25,7 @@ from tests.recovery.device import (
     SUCCESS,
     Device,
     HungUp,
+    Instance,
     Sample,
     ecg_sample,
     image_sample,
@@ -45,6 +46,7 @@ from worklist.report import ReportState
 
 ROUNDS = 10
 ENOUGH = 500
+WADO = 'multipart/related; type="application/dicom"; transfer-syntax=*'
 POLICY = """
 grace_seconds = 1
 quiet_after_release_seconds = 1
@@ -70,8 +72,7 @@ class Day:
     over: bool = False
     parked: int = 0
     round: int = 0
-    stored: dict[str, str] = field(default_factory=dict)  # SOP Instance UID → SHA-256
-    sites: dict[str, str] = field(default_factory=dict)
+    stored: dict[str, tuple[str, Instance]] = field(default_factory=dict)  # Site, what was sent
     signatures: list[Signature] = field(default_factory=list)
     signing: int = 0
     acknowledged: Counter[int] = field(default_factory=Counter)
@@ -155,8 +156,8 @@ class Sender(Client):
                 assert status == SUCCESS, f"status {status:04X}"
                 day = self.day
                 with day.changed:
-                    day.stored[one.uid] = one.digest
-                    day.sites[one.uid] = OTHER_CENTER if self._title == OTHER_SCANNER else CENTER
+                    site = OTHER_CENTER if self._title == OTHER_SCANNER else CENTER
+                    day.stored[one.uid] = (site, one)
                     day.acknowledged[day.round] += 1
                     day.changed.notify_all()
             device.release()
@@ -289,6 +290,13 @@ def _come_back(house: House, day: Day, clients: list[Client], readers: list[Read
             expect(204, reader.person.post(f"/api/tasks/{task['id']}/release"))
     person = readers[0].person
     until(lambda: metric(person.get("/metrics").text, "teleread_jobs_waiting") == 0, "no jobs")
+    for site, one in day.stored.values():  # as a viewer gets it
+        path = (
+            f"/dicom-web/sites/{site}/studies/{one.study}/series/{one.series}/instances/{one.uid}"
+        )
+        answer = person.get(path, headers={"Accept": WADO})
+        assert answer.status_code == 200, answer.text
+        assert one.raw in answer.content, one.uid
 
 
 def _everything_is_there(house: House, day: Day) -> None:
@@ -300,8 +308,8 @@ def _everything_is_there(house: House, day: Day) -> None:
             assert hashlib.sha256(data).hexdigest() == row.digest
             assert parts.objects.length(row.locator) == row.length
         found = {row.sop_uid: (row.digest, row.site) for row in rows}
-        for uid, digest in day.stored.items():
-            assert found.get(uid) == (digest, day.sites[uid]), uid
+        for uid, (site, one) in day.stored.items():
+            assert found.get(uid) == (one.digest, site), uid
         _every_study_is_a_task(unit)
         _every_report_is_there_once(parts, unit, day)
         assert unit.jobs.counts() == (0, 0)

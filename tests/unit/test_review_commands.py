@@ -182,3 +182,21 @@ def test_a_trace_in_the_log_holds_no_message_of_an_error(capsys):
     assert "test_review_commands.py" in said
     assert "丁建国" not in said.replace('raise ValueError("丁建国 ZY-20931")', "")
     assert "nodule" not in said.replace('"impression: nodule"', "")
+
+
+def test_a_site_that_is_changed_keeps_what_is_not_said(parts, capsys):
+    given = cli.parser().parse_args(["site", "add", "c1", "--name", "新名"])
+    assert commands.run(parts, "site add", cli._values(given))["code"] == 0
+    given = cli.parser().parse_args(["site", "add", "h1", "--name", "新医院", "--phone", "120"])
+    assert commands.run(parts, "site add", cli._values(given))["code"] == 0
+    with parts.view() as unit:
+        sites = unit.people.sites()
+    assert (sites["c1"].name, sites["c1"].read_by) == ("新名", frozenset({"h1"}))
+    assert (sites["h1"].kind, sites["h1"].phone) == (SiteKind.HOSPITAL, "120")
+
+
+def test_a_hospital_does_not_become_a_center(parts):
+    given = cli.parser().parse_args(["site", "add", "h1", "--name", "x", "--kind", "center"])
+    assert commands.run(parts, "site add", cli._values(given))["code"] == 1
+    with parts.view() as unit:
+        assert unit.people.site("h1").kind is SiteKind.HOSPITAL

@@ -414,6 +414,13 @@ def upgrade() -> None:
     with op.batch_alter_table("report", schema=None) as batch_op:
         batch_op.create_index("ix_report_author", ["author", "signed_at"], unique=False)
         batch_op.create_index("ix_report_study", ["study_id", "version"], unique=False)
+        batch_op.create_index(
+            "uq_report_study_version",
+            ["study_id", "version"],
+            unique=True,
+            sqlite_where=sa.text("state <> 'taken_back'"),
+            postgresql_where=sa.text("state <> 'taken_back'"),
+        )
         batch_op.create_index(batch_op.f("ix_report_task_id"), ["task_id"], unique=False)
 
     op.create_table(
