@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from gateway.settings import Settings, described, read_settings
-from worklist.errors import Code, Refusal
+from worklist.errors import Refusal
 from worklist.person import Role
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Exit code 0, 1 for a failure, 2 for wrong usage; one clear line on stderr,
     no traceback."""
+    os.umask(0o077)  # what is kept here is its owner's business
     given = parser().parse_args(arguments)
     try:
         return _run(given, read_settings())
@@ -122,23 +123,12 @@ def _run(given: argparse.Namespace, settings: Settings) -> int:
 
 
 def _on_the_data(command: str, values: dict[str, Any], settings: Settings) -> int:
-    """Here, or in the running server when it owns the data folder."""
-    from gateway.assemble import assemble
-    from gateway.local import hand_over
+    """In the running server when there is one, else here."""
+    from gateway.local import hand_over  # a command that is handed over needs to load nothing else
 
-    try:
-        parts = assemble(settings)
-    except Refusal as refusal:
-        if refusal.code is not Code.ALREADY_EXISTS:
-            raise
-        answer = hand_over(settings.data_dir, {"command": command, "given": values})
-    else:
-        from gateway import commands  # loads much, and a command that is handed over needs none
-
-        try:
-            answer = commands.run(parts, command, values)
-        finally:
-            parts.close()
+    answer = hand_over(settings.data_dir, {"command": command, "given": values})
+    if answer is None:
+        answer = _here(command, values, settings)
     if answer["out"]:
         print(answer["out"])
     if answer["error"]:
@@ -146,10 +136,26 @@ def _on_the_data(command: str, values: dict[str, Any], settings: Settings) -> in
     return int(answer["code"])
 
 
+def _here(command: str, values: dict[str, Any], settings: Settings) -> dict[str, Any]:
+    from gateway import commands
+    from gateway.assemble import assemble
+
+    parts = assemble(settings)
+    try:
+        return commands.run(parts, command, values)
+    finally:
+        parts.close()
+
+
 def _upgrade(settings: Settings) -> int:
     from gateway.assemble import own
+    from gateway.local import hand_over
     from storage.migrate import upgrade
 
+    running = hand_over(settings.data_dir, {"command": "upgrade", "given": {}})
+    if running is not None:
+        print(running["out"])
+        return int(running["code"])
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     with own(settings):
         done = upgrade(settings.index_url)

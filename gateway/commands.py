@@ -148,7 +148,13 @@ def _tell(parts: Parts, unit: IndexUnit, site: str, **data: Any) -> None:
     unit.facts.add(Fact(Happened.ADMINISTERED, parts.now(), site, data=data))
 
 
+def upgrade(_: Parts, __: argparse.Namespace) -> Answer:
+    """A running server has brought its schema up before it began."""
+    return 0, "The schema was up to date already."
+
+
 COMMANDS: Mapping[str, Callable[[Parts, argparse.Namespace], Answer]] = {
+    "upgrade": upgrade,
     "site add": site_add,
     "site list": site_list,
     "device add": device_add,

@@ -68,17 +68,15 @@ class LocalServer:
                 log.exception("a command could not be answered")
 
 
-def hand_over(folder: Path, request: dict[str, Any]) -> dict[str, Any]:
-    """Let the server that owns the folder do it. Refuses when nobody listens."""
+def hand_over(folder: Path, request: dict[str, Any]) -> dict[str, Any] | None:
+    """Let the server that owns the folder do it. None when no server listens there."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     with connection:
         try:
             with _short(folder / SOCKET) as address:
                 connection.connect(address)
-        except OSError as error:
-            raise Refusal(
-                Code.OUT_OF_RESOURCES, f"Another process is using {folder} and does not answer."
-            ) from error
+        except OSError:
+            return None
         _send(connection, request)
         return _receive(connection)
 

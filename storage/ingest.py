@@ -130,8 +130,10 @@ class Ingest:
         try:
             with self._index.unit() as unit:
                 stored = self._enter(unit, received, header, kept, now)
-        except BaseException:
-            if stored is None:  # it was the commit that failed otherwise: its row may yet be there
+        except BaseException as error:
+            # Otherwise it was the commit that failed, and its row may yet be there. A full disk
+            # leaves no doubt: SQLite has written no commit.
+            if stored is None or isinstance(error, Refusal):
                 self._forget(locator)
             raise
         if stored.what == "same":  # another association was faster

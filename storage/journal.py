@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 
 from storage.tables import account, fact, notice
 from worklist.events import Fact, Happened
+from worklist.person import Role
 from worklist.report import Report
 
 _add = insert(fact)
@@ -27,6 +28,10 @@ _openers = (
         fact.c.what == Happened.REPORT_OPENED,
         fact.c.who.in_(select(account.c.name)),  # programs read too, but cannot be told
     )
+)
+_people_of = select(account.c.name, account.c.roles).where(account.c.site == bindparam("at_site"))
+_told = select(notice.c.account).where(
+    notice.c.report_id == bindparam("report"), notice.c.what == bindparam("of")
 )
 _tell = insert(notice)
 _unseen = select(notice).where(notice.c.account == bindparam("who"), notice.c.seen_at.is_(None))
@@ -87,11 +92,19 @@ class Notices:
 
     def tell_openers(self, report: Report, what: str, now: datetime) -> None:
         """One notice for everyone who has opened this version."""
-        openers = self._connection.execute(_openers, {"report": report.id}).scalars().all()
+        openers = self._connection.execute(_openers, {"report": report.id}).scalars()
+        self._tell(set(openers) - {report.author}, report, what, now)
+
+    def tell_doctors(self, report: Report, what: str, now: datetime) -> None:
+        """One notice for every doctor of the report's center, opened or not."""
+        people = self._connection.execute(_people_of, {"at_site": report.site})
+        self._tell({row.name for row in people if Role.DOCTOR in row.roles}, report, what, now)
+
+    def _tell(self, people: set[str], report: Report, what: str, now: datetime) -> None:
+        told = self._connection.execute(_told, {"report": report.id, "of": what}).scalars()
         rows = [
             {"account": who, "report_id": report.id, "what": what, "told_at": now}
-            for who in openers
-            if who != report.author
+            for who in sorted(people - set(told))
         ]
         if rows:
             self._connection.execute(_tell, rows)

@@ -1,6 +1,6 @@
 """Is the schema the one this version works with, and how does it become so?"""
 
-import shutil
+import os
 import sqlite3
 from pathlib import Path
 
@@ -58,7 +58,14 @@ def _copy(path: Path, revision: str) -> None:
     temporary = copy.with_suffix(".partial")
     with sqlite3.connect(path) as source, sqlite3.connect(temporary) as target:
         source.backup(target)
-    shutil.move(temporary, copy)
+    with temporary.open("rb") as file:
+        os.fsync(file.fileno())
+    temporary.rename(copy)
+    folder = os.open(copy.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _current(connection: Connection) -> str | None:

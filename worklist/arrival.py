@@ -139,7 +139,27 @@ def open_if_due(unit: Unit, study: Study, now: datetime, policy: Policy) -> Stud
         return study
     # one whose grace time still runs counts: it is in force when the task is read
     reports = unit.reports.in_force_of_study(study.id) if last else []
-    report = reports[-1] if reports else None
+    report = reports[-1].id if reports else None
+    _open(unit, study, last, report, now, policy)
+    return study.marked("late_instances") if last else study
+
+
+def open_again(unit: Unit, study: Study, report_id: str, now: datetime, policy: Policy) -> None:
+    """The report of a study must not be used any more: unless somebody is at it already, it is
+    read again."""
+    tasks = unit.tasks.of_study(study.id)
+    if not any(task.active for task in tasks):
+        _open(unit, study, tasks[0] if tasks else None, report_id, now, policy)
+
+
+def _open(
+    unit: Unit,
+    study: Study,
+    last: ReadingTask | None,
+    report_id: str | None,
+    now: datetime,
+    policy: Policy,
+) -> None:
     received = now if last else study.received_at
     task = ReadingTask(
         id=uuid.uuid4().hex,
@@ -151,11 +171,10 @@ def open_if_due(unit: Unit, study: Study, now: datetime, policy: Policy) -> Stud
         received_at=received,
         due_at=received + policy.target(study.kind, study.priority),
         follows_task=last.id if last else None,
-        follows_report=report.id if report else None,
+        follows_report=report_id,
     )
     unit.tasks.add(task)
     unit.facts.add(Fact(Happened.TASK_OPENED, now, study.site, study_id=study.id, task_id=task.id))
-    return study.marked("late_instances") if last else study
 
 
 def clock_is_off(acquired_at: datetime | None, received_at: datetime, tolerance: timedelta) -> bool:

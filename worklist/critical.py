@@ -122,11 +122,13 @@ def confirm(
 
 
 def close(unit: Unit, report: Report, now: datetime, because: str) -> None:
-    """The report of a critical result was withdrawn or replaced: its clock ends."""
+    """The report of a critical result was withdrawn or replaced: its clock ends, and every doctor
+    of the center, whose pages it stood on, is told."""
     result = unit.criticals.of_report(report.id)
     if result is not None and result.open:
         unit.criticals.save(replace(result, closed_at=now, closed_because=because))
         unit.jobs.drop(f"escalate:{result.id}")
+        unit.notices.tell_doctors(report, because, now)
         unit.facts.add(_fact(Happened.CRITICAL_CLOSED, result, None, now))
 
 

@@ -89,6 +89,7 @@ class Notices(Protocol):
     """What people who opened a version must be told about it afterwards."""
 
     def tell_openers(self, report: Report, what: str, now: datetime) -> None: ...
+    def tell_doctors(self, report: Report, what: str, now: datetime) -> None: ...
 
 
 class Facts(Protocol):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from worklist import critical, delivery
-from worklist.arrival import Study
+from worklist.arrival import Study, open_again
 from worklist.errors import Code, Refusal
 from worklist.events import Fact, Happened
 from worklist.person import Caller, Role
@@ -82,6 +82,10 @@ def check(unit: Unit, task_id: str, reader: Caller, request: SignRequest, now: d
     if late := late_instances(unit, study, task):
         raise Refusal(Code.STUDY_CHANGED, "Pictures came after you opened the study.", unseen=late)
     instances = tuple(unit.studies.instances(study.id))
+    if draft.key_image and draft.key_image["sop_uid"] not in {one.sop_uid for one in instances}:
+        raise Refusal(
+            Code.REPORT_INCOMPLETE, "The key image is not of this study.", fields=["key_image"]
+        )
     unpainted = [
         one.sop_uid for one in instances if one.viewable and one.sop_uid not in request.painted
     ]
@@ -205,13 +209,18 @@ def take_back(
     return _again(unit, newest, report, now, policy)
 
 
-def withdraw(unit: Unit, report_id: str, caller: Caller, reason: str, now: datetime) -> Report:
-    """Entered in error. Everyone who opened it is told; an open critical result of it is closed."""
+def withdraw(
+    unit: Unit, report_id: str, caller: Caller, reason: str, now: datetime, policy: Policy
+) -> Report:
+    """Entered in error. Everyone who opened it is told; an open critical result of it is closed.
+    Where no other version is in force the study waits for a reader again."""
     report = _signed_here(unit, report_id, caller).withdrawn(reason)
     unit.reports.save(report)
     unit.notices.tell_openers(report, "withdrawn", now)
     critical.close(unit, report, now, "withdrawn")
     unit.facts.add(_fact(Happened.REPORT_WITHDRAWN, report, caller.name, now))
+    if not unit.reports.in_force_of_study(report.study_id):
+        open_again(unit, unit.studies.lock(report.study_id), report.id, now, policy)
     return report
 
 

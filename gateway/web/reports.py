@@ -93,7 +93,7 @@ def routes(parts: Parts) -> APIRouter:
     def withdraw(report_id: str, given: Reason, hand: Hand) -> Json:
         """Entered in error. Everyone who opened it is told."""
         with parts.new_unit() as unit:
-            signing.withdraw(unit, report_id, hand.caller, given.reason, parts.now())
+            signing.withdraw(unit, report_id, hand.caller, given.reason, parts.now(), parts.policy)
             row, _ = visible(unit, report_id, hand.caller)
         return values.report(row)
 

@@ -24,8 +24,9 @@ grace_seconds = 8
 """
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(chromium):
+    """Ends with its file: Playwright keeps an event loop on this thread as long as it is open."""
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         yield opened

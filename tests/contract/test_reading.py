@@ -439,13 +439,40 @@ def test_a_withdrawn_report_needs_a_reason_and_tells_who_opened_it(house):
     with house.unit() as unit:
         delivery.open_by(unit, report, su, NOW)
     with house.unit() as unit, Refused(Code.REASON_MISSING):
-        signing.withdraw(unit, report.id, zhou, "  ", NOW)
+        signing.withdraw(unit, report.id, zhou, "  ", NOW, POLICY)
     with house.unit() as unit:
-        signing.withdraw(unit, report.id, zhou, "Wrong patient", NOW)
+        signing.withdraw(unit, report.id, zhou, "Wrong patient", NOW, POLICY)
     with house.view() as unit:
         assert unit.reports.get(report.id).state is ReportState.WITHDRAWN
         assert [one.what for one in unit.notices.unseen("su")] == ["withdrawn"]
         assert unit.criticals.open_at(frozenset({"east"})) == []
+    newest, first = tasks(house, study_id)
+    assert first.state is TaskState.COMPLETED
+    assert (newest.state, newest.follows_report) == (TaskState.OPEN, report.id)
+
+
+def test_a_doctor_who_never_opened_a_critical_report_is_told_that_it_is_gone(house):
+    study_id, task_id = settled(house)
+    claim(house, task_id)
+    write(house, task_id, result=Result.CRITICAL)
+    report = sign(house, study_id, task_id)
+    with house.unit() as unit:
+        signing.withdraw(unit, report.id, caller(house, "zhou"), "Wrong patient", NOW, POLICY)
+    with house.view() as unit:
+        assert [one.what for one in unit.notices.unseen("su")] == ["withdrawn"]
+        assert unit.notices.unseen("hai") == []
+
+
+def test_a_key_image_of_another_study_is_not_signed(house):
+    study_id, task_id = settled(house)
+    claim(house, task_id)
+    picture = {"sop_uid": "9.9", "frame": 1, "window": None}
+    draft = Draft(task_id, "zhou", 0, "", "Nodule", Result.ABNORMAL, picture)
+    with house.unit() as unit:
+        reading.save_draft(unit, draft, caller(house, "zhou"), NOW, POLICY)
+    with Refused(Code.REPORT_INCOMPLETE) as incomplete:
+        sign(house, study_id, task_id)
+    assert incomplete.details["fields"] == ["key_image"]
 
 
 def test_a_case_of_a_site_one_does_not_read_for_does_not_exist(house):

@@ -205,7 +205,7 @@ def test_a_report_that_a_program_has_read_can_still_be_withdrawn_and_replaced(ho
     with house.unit() as unit:
         delivery.open_by(unit, new, program(), NOW + 90 * SECOND)
     with house.unit() as unit:
-        signing.withdraw(unit, new.id, zhou, "Wrong patient", NOW + 91 * SECOND)
+        signing.withdraw(unit, new.id, zhou, "Wrong patient", NOW + 91 * SECOND, POLICY)
     with house.view() as unit:
         assert [one.what for one in unit.notices.unseen("su")] == ["replaced"]
 
@@ -274,7 +274,7 @@ def test_only_who_may_sign_begins_a_correction(house):
     with house.unit() as unit, Refused(Code.NOT_ALLOWED):
         signing.begin_replacement(unit, report.id, coordinator, "Side", NOW, POLICY)
     with house.unit() as unit:
-        signing.withdraw(unit, report.id, coordinator, "Wrong patient", NOW + 60 * SECOND)
+        signing.withdraw(unit, report.id, coordinator, "Wrong patient", NOW + 60 * SECOND, POLICY)
 
 
 def test_no_two_versions_of_a_study_have_one_number_unless_one_was_taken_back(house):

@@ -295,6 +295,14 @@ def test_acquisition_time_takes_its_own_zone_then_the_objects_then_the_sites():
     )
 
 
+def test_the_empty_date_of_some_makers_is_no_time():
+    dataset = ecg(group(ramp(1000)))
+    dataset.AcquisitionDateTime = "00010101000000"
+    (recording,) = recordings_of(dataset, zone=timezone(timedelta(hours=8)))
+    assert recording.acquired_at is None
+    assert "no_time" in recording.problems
+
+
 def measured(value: str, scheme: str, meaning: str, number: str, unit: str, channels=(1, 0)):
     item = Dataset()
     item.ConceptNameCodeSequence = [code(value, scheme, meaning)]

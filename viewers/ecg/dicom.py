@@ -488,7 +488,10 @@ def _acquired(
     zone = own_zone or _offset(text_of(dataset, 0x00080201)) or zone
     if zone is None:
         return None, local, ["no_time_zone"]
-    return local.replace(tzinfo=zone).astimezone(UTC), local, []
+    try:
+        return local.replace(tzinfo=zone).astimezone(UTC), local, []
+    except OverflowError:  # the empty date of some makers, 0001-01-01, east of Greenwich
+        return None, None, ["no_time"]
 
 
 def _date_time(text: str) -> tuple[datetime | None, tzinfo | None]:

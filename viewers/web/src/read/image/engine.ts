@@ -47,14 +47,16 @@ function start(): Promise<RenderingEngine> {
   const group = tools.ToolGroupManager.createToolGroup(GROUP);
   for (const name of Object.values(TOOL)) group?.addTool(name);
   const style = tools.annotation.config.style.getDefaultToolStyles();
+  const tokens = getComputedStyle(document.documentElement);
+  const token = (name: string): string => tokens.getPropertyValue(name).trim();
   // Labels are our own (see measurements.ts): those of the library write style attributes, which the CSP forbids.
   tools.annotation.config.style.setDefaultToolStyles({
     ...style,
     global: {
       ...style.global,
-      color: "rgb(255, 224, 122)",
-      colorHighlighted: "rgb(105, 170, 255)",
-      colorSelected: "rgb(105, 170, 255)",
+      color: token("--mark"),
+      colorHighlighted: token("--accent"),
+      colorSelected: token("--accent"),
       lineWidth: "1.5",
       shadow: false,
       textBoxVisibility: false,
