@@ -47,7 +47,8 @@ def site_add(parts: Parts, given: argparse.Namespace) -> Answer:
         _tell(parts, unit, site.key, site_saved=site.key, read_by=sorted(site.read_by))
     if site.kind is SiteKind.HOSPITAL:
         people.ensure_authority(parts, site.key)
-    return 0, f"Site {site.key} is there."
+    hint = "" if site.phone else " Without --phone a critical result shows no number to call here."
+    return 0, f"Site {site.key} is there.{hint}"
 
 
 def site_list(parts: Parts, _: argparse.Namespace) -> Answer:

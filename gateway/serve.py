@@ -94,12 +94,7 @@ def serve(
 
 
 def _say_where(parts: Parts) -> None:
-    settings = parts.settings
-    log.info(
-        "ready: web %s, DICOM %s",
-        settings.address,
-        json.dumps([settings.ae_title, settings.dicom_host, settings.dicom_port]),
-    )
+    """What is still missing, then, last, that it is ready."""
     with parts.view() as unit:
         admin = any(Role.ADMIN in one.roles for one in unit.people.people().values())
         sites = unit.people.sites()
@@ -113,3 +108,9 @@ def _say_where(parts: Parts) -> None:
             "there is no administrator yet; make the first with: "
             "teleread user add NAME --role admin --site HOSPITAL --password-stdin"
         )
+    settings = parts.settings
+    log.info(
+        "ready: web %s, DICOM %s",
+        settings.address,
+        json.dumps([settings.ae_title, settings.dicom_host, settings.dicom_port]),
+    )
