@@ -149,10 +149,14 @@ def _check_names() -> None:
     unknown = sorted(
         name
         for name in os.environ
-        if name.startswith("TELEREAD_") and name not in known and name not in _NOT_SETTINGS
+        if name.startswith("TELEREAD_")
+        and not name.startswith(_OF_TESTS)
+        and name not in known
+        and name not in _NOT_SETTINGS
     )
     if unknown:
         raise Refusal(Code.INVALID, f"{unknown[0]}: there is no such setting.")
 
 
+_OF_TESTS = "TELEREAD_TEST_"
 _NOT_SETTINGS = frozenset({"TELEREAD_SKIP_FRONTEND"})
