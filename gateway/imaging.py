@@ -22,6 +22,7 @@ from viewers.image.metadata import metadata
 from viewers.image.pixelformat import PIXEL_TAGS
 from viewers.image.rendered import render
 from viewers.image.unreadable import Unreadable
+from worklist import ports
 from worklist.arrival import Study
 from worklist.errors import Code, Refusal
 from worklist.events import Fact, Happened
@@ -163,7 +164,7 @@ def jpeg(instance: Instance, number: int, edge: int) -> bytes:
 
 def version_of(row: Row[Any]) -> str:
     """What names this version of the instance in an address: the beginning of its digest."""
-    return str(row.digest[:16])
+    return ports.version_of(row.digest)
 
 
 def study_of_uid(unit: IndexUnit, study_uid: str, sites: Iterable[str]) -> Study:

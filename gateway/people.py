@@ -40,6 +40,7 @@ from viewers.report.authority import (
     wrap,
 )
 from viewers.report.keylock import WrongSecret
+from worklist.critical import rings_for
 from worklist.errors import Code, Refusal
 from worklist.events import Fact, Happened
 from worklist.person import PROGRAM, Caller, Person, Role
@@ -80,6 +81,15 @@ class Seat:
     def digest(self) -> str:
         """The key of the session's row."""
         return digest_of(self.secret)
+
+
+@dataclass(frozen=True)
+class Listening:
+    """Somebody's browser hears news. `critical_open` counts the critical results that call them."""
+
+    caller: Caller
+    locked: bool
+    critical_open: int
 
 
 # -- accounts -------------------------------------------------------------------------------------
@@ -340,6 +350,20 @@ def seated(parts: Parts, secret: bytes, *, active: bool) -> Seat:
     return seat
 
 
+def listening(parts: Parts, secret: bytes) -> Listening:
+    """Who hears news behind this cookie. Refuses what has ended (not_signed_in); a locked screen
+    may be told that something waits, never of whom. No sign of life."""
+    now = parts.now()
+    with parts.view() as unit:
+        session, row = _session(unit, secret, now)
+        caller = unit.people.caller(row.name, row.roles, row.site)
+        locked = _is_locked(parts, session, now)
+        waiting = len(unit.criticals.open_at(caller.sites)) if rings_for(caller) else 0
+    if locked and session.locked_at is None:
+        lock(parts, secret)  # idle for too long: the key goes too
+    return Listening(caller, locked, waiting)
+
+
 def lock(parts: Parts, secret: bytes) -> None:
     """Lock the screen: signing needs the password again, and so does everything else."""
     with parts.new_unit() as unit:
@@ -425,13 +449,29 @@ def _proved(parts: Parts, guessing: Guessing, name: str, password: str, address:
     raise Refusal(Code.WRONG_CREDENTIALS, "Name and password do not belong together.")
 
 
+def _require_password(
+    parts: Parts, guessing: Guessing, session: str, row: Row[Any], password: str, address: str
+) -> None:
+    """Refuse unless it is the account's password. Waits are this session's own, never the name's:
+    nobody outside can keep a reader from unlocking."""
+    now = parts.now()
+    guessing.require_patience_again(session, address, now)
+    if _matches(row.password_hash, password):
+        guessing.succeeded_again(session, address)
+        return
+    guessing.failed_again(session, address, now)
+    with parts.new_unit() as unit:
+        _tell(unit, Happened.SIGN_IN_REFUSED, row, now)
+    raise Refusal(Code.WRONG_CREDENTIALS, "Name and password do not belong together.")
+
+
 def _prove_again(
     parts: Parts, guessing: Guessing, secret: bytes, password: str, address: str
 ) -> Seat:
     now = parts.now()
     with parts.view() as unit:
         session, row = _session(unit, secret, now)
-    row = _proved(parts, guessing, row.name, password, address)
+    _require_password(parts, guessing, session.token_digest, row, password, address)
     now = parts.now()
     wrapped, until = _wrapped_key(parts, row.name, password, secret, now)
     with parts.new_unit() as unit:

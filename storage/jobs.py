@@ -73,6 +73,12 @@ _forward = (
     .values(due_at=bindparam("new_due"))
 )
 _free_all = update(job).where(job.c.lease.is_not(None)).values(leased_until=None, lease=None)
+_dead = (
+    select(job.c.kind, job.c.payload, job.c.dead_at)
+    .where(job.c.dead_at.is_not(None))
+    .order_by(job.c.dead_at, job.c.id)
+    .limit(1000)
+)
 _drop = delete(job).where(job.c.key == bindparam("job_key"))
 
 
@@ -87,6 +93,15 @@ class LeasedJob:
     attempts: int
     due_at: datetime
     lease: str
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """A job that was given up after its last attempt and waits for a person."""
+
+    kind: str
+    payload: dict[str, Any]
+    dead_at: datetime
 
 
 class Jobs:
@@ -167,6 +182,10 @@ class Jobs:
         if not done:
             self._connection.execute(_free_again, mine)
         return bool(done)
+
+    def dead(self) -> list[DeadLetter]:
+        """Jobs that were given up, oldest first; at most 1000."""
+        return [DeadLetter(*row) for row in self._connection.execute(_dead)]
 
     def counts(self) -> tuple[int, int]:
         """(jobs waiting, dead letters)."""

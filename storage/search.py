@@ -5,7 +5,7 @@ paged by key: `after` is the key of the last row that was shown.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
 from types import SimpleNamespace
@@ -29,6 +29,7 @@ from sqlalchemy import (
     tuple_,
 )
 
+from storage.jobs import Jobs
 from storage.studies import study_of
 from storage.tables import (
     account,
@@ -141,6 +142,15 @@ class EarlierRow:
     report: ReportBrief | None
 
 
+@dataclass(frozen=True)
+class GivenUp:
+    """Jobs of one kind that were given up; `since` is when the first of them was."""
+
+    kind: str
+    count: int
+    since: datetime
+
+
 # -- statements -----------------------------------------------------------------------------------
 
 _SITES: BindParameter[Any] = bindparam("sites", expanding=True)
@@ -248,6 +258,13 @@ _signed_since = (
 _held = select(task.c.claimed_by, task.c.kind, task.c.claimed_at).where(
     task.c.state == TaskState.CLAIMED, _seen_tasks
 )
+# what the payload of a job may name, and where that is
+_places = {
+    f"{table.name}_id": select(table.c.id, table.c.site).where(
+        table.c.id.in_(bindparam("ids", expanding=True))
+    )
+    for table in (study, task, report, critical)
+}
 _latest_tasks = (
     select(task, account.c.display)
     .outerjoin(account, account.c.name == task.c.claimed_by)
@@ -505,6 +522,29 @@ class Search:
         """(claimed_by, kind, claimed_at) of every claimed task."""
         rows: CursorResult[Any] = self._connection.execute(_held, {"sites": sorted(sites)})
         return rows.all()
+
+    def given_up(self, sites: Iterable[str]) -> list[GivenUp]:
+        """Dead letters that touch these Sites, by kind, oldest first. One that names nothing, or
+        nothing that is there, is everybody's."""
+        dead = Jobs(self._connection).dead()
+        at = self._sites_of([one.payload for one in dead]) if dead else {}
+        allowed, found = set(sites), dict[str, GivenUp]()
+        for one in dead:
+            touched = {at[item] for item in one.payload.items() if item in at}
+            if touched and not touched & allowed:
+                continue
+            first = found.setdefault(one.kind, GivenUp(one.kind, 0, one.dead_at))
+            found[one.kind] = replace(first, count=first.count + 1)
+        return list(found.values())
+
+    def _sites_of(self, payloads: list[dict[str, Any]]) -> dict[tuple[str, Any], str]:
+        """The Site of every study, task, report and critical result these payloads name."""
+        found: dict[tuple[str, Any], str] = {}
+        for name, statement in _places.items():
+            ids = {payload[name] for payload in payloads if name in payload}
+            rows = self._connection.execute(statement, {"ids": list(ids)}) if ids else ()
+            found |= {(name, row.id): row.site for row in rows}
+        return found
 
     # -- rows to values
 

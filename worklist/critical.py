@@ -132,6 +132,12 @@ def close(unit: Unit, report: Report, now: datetime, because: str) -> None:
         unit.facts.add(_fact(Happened.CRITICAL_CLOSED, result, None, now))
 
 
+def rings_for(who: Caller) -> bool:
+    """Whether an open critical result calls this person until it is confirmed: a center's doctors
+    and the hospital's coordinators must act, a reader has done so."""
+    return bool(who.roles & {Role.DOCTOR, Role.COORDINATOR})
+
+
 def last_four(patient_id: str | None) -> str:
     """The end of the Patient ID, without punctuation; empty where the patient has none."""
     return "".join(c for c in patient_id or "" if c.isalnum())[-4:]

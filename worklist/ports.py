@@ -16,6 +16,14 @@ if TYPE_CHECKING:  # the rules import this module; it only names their values
     from worklist.task import ReadingTask
 
 
+VERSION_DIGITS = 16
+
+
+def version_of(digest: str) -> str:
+    """What names one content of an instance outside: the first hex digits of its digest."""
+    return digest[:VERSION_DIGITS]
+
+
 @dataclass(frozen=True)
 class Instance:
     """One current instance of a study. `number` counts the study's instances in the order of their
@@ -26,6 +34,11 @@ class Instance:
     number: int
     digest: str
     viewable: bool
+
+    @property
+    def seen_as(self) -> tuple[str, str]:
+        """What a page names that has painted this very content: SOP Instance UID and version."""
+        return self.sop_uid, version_of(self.digest)
 
 
 class Studies(Protocol):

@@ -20,13 +20,15 @@ from worklist.task import ReadingTask, TaskState
 class SignRequest:
     """What the reader's hand says: this study, this version of the text, these painted instances.
 
-    `request_id` is made per key press; the same one again returns the first result.
+    `request_id` is made per key press; the same one again returns the first result. `painted` holds
+    pairs of SOP Instance UID and version (`worklist.ports.version_of`): another content under the
+    same UID was not painted with the former one.
     """
 
     request_id: str
     study_id: int
     draft_version: int
-    painted: frozenset[str]
+    painted: frozenset[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def check(unit: Unit, task_id: str, reader: Caller, request: SignRequest, now: d
             Code.REPORT_INCOMPLETE, "The key image is not of this study.", fields=["key_image"]
         )
     unpainted = [
-        one.sop_uid for one in instances if one.viewable and one.sop_uid not in request.painted
+        one.sop_uid for one in instances if one.viewable and one.seen_as not in request.painted
     ]
     if unpainted:
         raise Refusal(Code.NOT_PAINTED, "Not everything was on the screen yet.", missing=unpainted)

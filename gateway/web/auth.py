@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from gateway import people
 from gateway.assemble import Parts
 from gateway.guessing import Guessing
-from gateway.people import Seat
+from gateway.people import Listening, Seat
 from gateway.web.values import instant, maybe
 from worklist.errors import Code, Refusal
 from worklist.person import Caller, Role
@@ -64,14 +64,23 @@ def caller(request: Request) -> Caller:
 def seat(request: Request) -> Seat:
     """The person at the browser. What changes something must carry the session's CSRF token."""
     parts = door_of(request).parts
-    if COOKIE not in request.cookies and "Authorization" in request.headers:
-        raise Refusal(Code.NOT_ALLOWED, "Only a person at a browser may do this.")
-    secret = people.secret_of(request.cookies.get(COOKIE))
+    secret = _secret_of_person(request)
     active = request.method not in _SAFE or request.url.path not in _BY_THEMSELVES
     found = people.seated(parts, secret, active=active)
     if request.method not in _SAFE:
         _require_csrf(request, found.csrf)
     return found
+
+
+def listener(request: Request) -> Listening:
+    """The person whose browser listens; at a locked screen too."""
+    return people.listening(door_of(request).parts, _secret_of_person(request))
+
+
+def _secret_of_person(request: Request) -> bytes:
+    if COOKIE not in request.cookies and "Authorization" in request.headers:
+        raise Refusal(Code.NOT_ALLOWED, "Only a person at a browser may do this.")
+    return people.secret_of(request.cookies.get(COOKIE))
 
 
 def hospital_caller(who: Annotated[Caller, Depends(caller)]) -> Caller:
@@ -83,6 +92,7 @@ def hospital_caller(who: Annotated[Caller, Depends(caller)]) -> Caller:
 Who = Annotated[Caller, Depends(caller)]
 Hospital = Annotated[Caller, Depends(hospital_caller)]
 Hand = Annotated[Seat, Depends(seat)]
+Listener = Annotated[Listening, Depends(listener)]
 
 
 def is_hospital(who: Caller) -> bool:
@@ -129,9 +139,15 @@ def routes(parts: Parts) -> APIRouter:
         return answer
 
     @router.get("")
-    def who_is_it(hand: Hand) -> dict[str, Any]:
-        """The session of this browser."""
-        return _session(parts, hand)
+    def who_is_it(request: Request) -> dict[str, Any]:
+        """The session of this browser; of a locked one how many critical results wait."""
+        try:
+            return _session(parts, seat(request))
+        except Refusal as refusal:
+            if refusal.code is not Code.LOCKED:
+                raise
+            told = {**refusal.details, "critical_open": listener(request).critical_open}
+            raise Refusal(refusal.code, refusal.message, **told) from refusal
 
     @router.delete("", status_code=204)
     def sign_out(request: Request) -> Response:

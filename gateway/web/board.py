@@ -12,8 +12,9 @@ from gateway.web.auth import Hospital
 from gateway.web.critical import open_criticals
 from gateway.web.values import Json
 from storage.index import IndexUnit
-from storage.search import ReportRow, Search, TaskRow
+from storage.search import GivenUp, ReportRow, Search, TaskRow
 from worklist.person import Caller, Person, Role
+from worklist.site import Site
 
 # a report that nobody at the center has opened after this time needs a call
 UNOPENED = timedelta(minutes=30)
@@ -60,7 +61,11 @@ def _board(parts: Parts, unit: IndexUnit, who: Caller, now: datetime) -> Json:
             "readers_active": len(reading),
             "in_time_percent": round(100 * len(in_time) / len(first)) if first else None,
         },
-        "attention": _attention(parts, unit, who, criticals, people, now),
+        "attention": [
+            *(_of_critical(one) for one in criticals),
+            *(_of_jobs(one, unit.people.site(who.site)) for one in search.given_up(who.sites)),
+            *_attention(parts, unit, who, people, now),
+        ],
         "readers": [
             {
                 "name": one.name,
@@ -94,11 +99,10 @@ def _attention(
     parts: Parts,
     unit: IndexUnit,
     who: Caller,
-    criticals: list[Json],
     people: dict[str, Person],
     now: datetime,
 ) -> list[Json]:
-    """Critical results, late tasks, unopened reports, tasks at risk; the oldest first in each."""
+    """Late tasks, unopened reports, tasks at risk; the oldest first in each."""
     search = Search(unit.connection)
     phones = {one.key: one.phone for one in unit.people.sites().values()}
     share = parts.policy.at_risk_share
@@ -107,7 +111,6 @@ def _attention(
     risky = [row for row in rows if _at_risk(row.task.received_at, row.task.due_at, now, share)]
     unopened = search.unopened_since(who.sites, now - UNOPENED)
     return [
-        *(_of_critical(one) for one in criticals),
         *(_of_task("late", row, people, phones) for row in late),
         *(_of_report(row, phones) for row in unopened),
         *(_of_task("at_risk", row, people, phones) for row in risky),
@@ -124,6 +127,22 @@ def _of_critical(one: Json) -> Json:
         "since": one["told_at"],
         "owner": one["signed_by"]["display"],
         "phone": one["call"]["phone"],
+    }
+
+
+def _of_jobs(one: GivenUp, site: Site) -> Json:
+    """Work the gateway has given up: a person must see to it. No ids: they help nobody here."""
+    return {
+        "kind": "job",
+        "task_id": None,
+        "report_id": None,
+        "patient": None,
+        "site": values.site_name(site),
+        "since": values.instant(one.since),
+        "owner": None,
+        "phone": None,
+        "job": one.kind,
+        "count": one.count,
     }
 
 

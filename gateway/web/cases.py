@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Row
 
 from gateway.assemble import Parts
+from gateway.imaging import version_of
 from gateway.web import values
 from gateway.web.values import Json
 from storage.index import IndexUnit
@@ -104,7 +105,7 @@ def detail(unit: IndexUnit, row: TaskRow, who: Caller) -> Json:
 
 
 def series(unit: IndexUnit, study_id: int) -> list[Json]:
-    """Series and instances in the order of their numbers."""
+    """Series and instances in the order of their numbers; `v` names an instance's content."""
     instances: dict[int, list[Row[Any]]] = {}
     for row in unit.studies.instance_rows(study_id):
         instances.setdefault(row.series_id, []).append(row)
@@ -127,6 +128,7 @@ def _instances(rows: Sequence[Row[Any]]) -> list[Json]:
     return [
         {
             "uid": row.sop_uid,
+            "v": version_of(row),
             "number": row.number,
             "sop_class": row.sop_class,
             "frames": row.frames,

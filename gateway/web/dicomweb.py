@@ -36,6 +36,7 @@ from gateway.web.frames import (
     compressed,
     frames_answer,
     lasting,
+    named_version,
     pixels_answer,
     rendered_answer,
     unchanged,
@@ -133,7 +134,7 @@ class _Reading:
     def instance(self, scope: Scope, request: Request, *, opens: bool = True) -> Found:
         """The instance that the address names; opening it is a fact unless it is for a list."""
         named = request.path_params
-        version = request.query_params.get("v")
+        version = named_version(request)
         with self._parts.view() as unit:
             study = study_of_uid(unit, named["study_uid"], scope.sites)
             row = instance_row(unit, study, named["series_uid"], named["sop_uid"], version)
@@ -385,6 +386,21 @@ def _add_frames(router: APIRouter, reading: _Reading) -> None:
         request: Request,
     ) -> Response:
         """Frames by their numbers from 1, with commas between."""
+        found = reading.instance(scope, request)
+        return frames_answer(request, reading.images, found.row, _numbers(listed))
+
+    # ours: viewers that take the frame's number for the end of its address cannot use `?v=`
+    @router.get(f"{_INSTANCE}/versions/{{v}}/frames/{{listed}}", response_class=Response)
+    def frames_of_version(
+        study_uid: str,
+        series_uid: str,
+        sop_uid: str,
+        v: str,
+        listed: str,
+        scope: Asking,
+        request: Request,
+    ) -> Response:
+        """The same of the content that `v` names: cached for ever, 404 where there was none."""
         found = reading.instance(scope, request)
         return frames_answer(request, reading.images, found.row, _numbers(listed))
 

@@ -128,13 +128,18 @@ def lasting(request: Request, row: Row[Any], form: str) -> dict[str, str]:
     For ever where the address names the version (`v`), else to be asked for again: another
     content may come under the same UID, and must be seen then.
     """
-    named = request.query_params.get("v") == version_of(row)
+    named = named_version(request) == version_of(row)
     mark = hashlib.sha256(form.encode()).hexdigest()[:12]
     return {
         "Cache-Control": IMMUTABLE if named else ASK_AGAIN,
         "ETag": f'"{row.digest[:32]}-{mark}"',
         "Vary": VARY,
     }
+
+
+def named_version(request: Request) -> str | None:
+    """The version of the instance that an address names: `versions/…` in its path, or `?v=`."""
+    return request.path_params.get("v") or request.query_params.get("v")
 
 
 def unchanged(request: Request, headers: dict[str, str]) -> bool:

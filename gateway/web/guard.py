@@ -43,7 +43,11 @@ CSP_OF_PDF = "frame-ancestors 'self'; base-uri 'none'; form-action 'none'"
 
 MEBIBYTE = 1024 * 1024
 LIMIT = MEBIBYTE
-LIMITS: Mapping[str, int] = {"/api/verify/": 20 * MEBIBYTE, "/dicom-web/": 2048 * MEBIBYTE}
+LIMITS: Mapping[str, int] = {
+    "/api/tasks/": 8 * MEBIBYTE,  # a signature names each of up to 50 000 instances
+    "/api/verify/": 20 * MEBIBYTE,
+    "/dicom-web/": 2048 * MEBIBYTE,
+}
 """Largest body in bytes by the beginning of the path; `LIMIT` for all others."""
 
 _NEVER_STORED = ("/api", "/dicom-web", "/metrics", "/healthz", "/readyz")

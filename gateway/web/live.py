@@ -2,6 +2,8 @@
 
 One reader for all streams: after a commit it reads the new facts once, makes events of them and
 hands each stream what its caller may see. Streams hold no transaction and no thread.
+
+A locked screen hears a nameless stream: how many critical results wait for its person, no more.
 """
 
 import asyncio
@@ -18,8 +20,9 @@ from starlette.concurrency import run_in_threadpool
 
 from gateway import people
 from gateway.assemble import Parts
+from gateway.people import Listening
 from gateway.web import values
-from gateway.web.auth import COOKIE, Hand, is_hospital
+from gateway.web.auth import COOKIE, Listener, is_hospital
 from storage.search import Search, TaskRow
 from worklist.errors import Refusal
 from worklist.events import Happened
@@ -103,6 +106,17 @@ class Stream:
             self.queue.get_nowait()
         self.queue.put_nowait(None)
 
+    async def hears(self, name: str, seconds: float) -> bool:
+        """Wait for an event of this name, or for so long. False when nothing more will come."""
+        try:
+            async with asyncio.timeout(max(seconds, 0)):
+                while (event := await self.queue.get()) is not None:
+                    if event.name == name:
+                        return True
+                return False
+        except TimeoutError:
+            return True
+
     def _may_hear(self, event: Event) -> bool:
         return self.who.may_see(event.site) and (not event.inside or is_hospital(self.who))
 
@@ -148,11 +162,7 @@ class Live:
         self, who: Caller, last: int | None, alive: Callable[[], bool]
     ) -> AsyncIterator[str]:
         """Lines for one browser until it leaves, its session ends or the server stops."""
-        mine = Stream(who)
-        if not self._closed:
-            self._streams.add(mine)
-        else:
-            mine.end()
+        mine = self._joined(who)
         try:
             yield "retry: 2000\n\n" + self._clock()
             if last is not None and last < self._position:
@@ -177,6 +187,37 @@ class Live:
                 yield _line(event_or_end, who)
         finally:
             self._streams.discard(mine)
+
+    async def nameless(self, who: Caller, waiting: Callable[[], int | None]) -> AsyncIterator[str]:
+        """Lines for a locked screen: the clock, and how many critical results wait, until `waiting`
+        says None. It is asked before each line: a session that has ended hears nothing."""
+        mine = self._joined(who)
+        try:
+            yield "retry: 2000\n\n" + self._clock()
+            told, clock = -1, asyncio.get_running_loop().time
+            beat = clock() + HEARTBEAT
+            while True:
+                count = await run_in_threadpool(waiting)
+                if count is None:
+                    return
+                if clock() >= beat:
+                    beat = clock() + HEARTBEAT
+                    yield self._clock()
+                if count != told:
+                    told = count
+                    yield f'event: critical\ndata: {{"open":{count}}}\n\n'
+                if not await mine.hears("critical", beat - clock()):
+                    return
+        finally:
+            self._streams.discard(mine)
+
+    def _joined(self, who: Caller) -> Stream:
+        mine = Stream(who)
+        if not self._closed:
+            self._streams.add(mine)
+        else:
+            mine.end()
+        return mine
 
     def _clock(self) -> str:
         data = json.dumps({"server_time": values.instant(self._parts.now())})
@@ -238,20 +279,36 @@ def routes(parts: Parts, live: Live) -> APIRouter:
     router = APIRouter(prefix="/api/live", tags=["live"])
 
     @router.get("")
-    async def stream(request: Request, hand: Hand) -> StreamingResponse:
-        """Events for this browser; see the contract for their names."""
+    async def stream(
+        request: Request, listener: Listener, nameless: bool = False
+    ) -> StreamingResponse:
+        """Events for this browser; see the contract for their names. A locked screen, and one that
+        asks for it because it is just being locked, gets the nameless stream."""
         secret = people.secret_of(request.cookies.get(COOKIE))
 
-        def alive() -> bool:
+        def found() -> Listening | None:
             try:
-                people.seated(parts, secret, active=False)
+                return people.listening(parts, secret)
             except Refusal:
-                return False
-            return True
+                return None
+
+        def alive() -> bool:
+            now = found()
+            return now is not None and not now.locked
+
+        def waiting() -> int | None:
+            now = found()
+            if now is None or not (now.locked or nameless):  # unlocked: the page asks for more
+                return None
+            return now.critical_open
 
         given = request.headers.get("Last-Event-ID", "")
         last = int(given) if given.isascii() and given.isdigit() else None
-        lines = live.stream(hand.caller, last, alive)
+        who = listener.caller
+        if nameless or listener.locked:
+            lines = live.nameless(who, waiting)
+        else:
+            lines = live.stream(who, last, alive)
         return StreamingResponse(
             lines,
             media_type="text/event-stream",

@@ -21,6 +21,7 @@ from gateway.web.values import Json
 from storage.search import Filter, Search, TaskRow
 from worklist import reading
 from worklist.errors import Code, Refusal
+from worklist.ports import VERSION_DIGITS
 from worklist.priority import Priority
 from worklist.report import Draft, Result
 from worklist.signing import SignRequest
@@ -36,6 +37,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Tab = Literal["all", "ecg", "images", "mine"]
 Uid = Annotated[str, Field(pattern=r"^[0-9.]{1,64}$")]
+# the first digits of a content's digest, in hex
+Version = Annotated[str, Field(pattern=rf"^[0-9a-f]{{{VERSION_DIGITS}}}$")]
 
 
 class TaskFilter(BaseModel):
@@ -85,13 +88,24 @@ class Seen(BaseModel):
     sop_uids: list[Uid] = Field(max_length=MOST_INSTANCES)
 
 
+class Painted(BaseModel):
+    """An instance that stood on the screen, in the content that `v` of the Case names."""
+
+    sop_uid: Uid
+    v: Version
+
+
 class Signing(BaseModel):
-    """What the reader's hand signs. `request_id` is made once for each key press."""
+    """What the reader's hand signs. `request_id` is made once for each key press.
+
+    `painted` names what was on the screen. What is missing in it, or was painted in a content that
+    is no longer the current one, is refused as `not_painted` with its UIDs in `missing`.
+    """
 
     request_id: UUID
     study_id: int = Field(ge=0, le=MOST_ID)
     draft_version: int = Field(ge=0, le=MOST_VERSIONS)
-    painted: list[Uid] = Field(max_length=MOST_INSTANCES)
+    painted: list[Painted] = Field(max_length=MOST_INSTANCES)
 
 
 class Return(BaseModel):
@@ -167,7 +181,10 @@ def routes(parts: Parts) -> APIRouter:
     def sign(task_id: str, given: Signing, hand: Hand) -> Json:
         """Sign exactly what stands on the screen. The same request again: the first result."""
         request = SignRequest(
-            str(given.request_id), given.study_id, given.draft_version, frozenset(given.painted)
+            str(given.request_id),
+            given.study_id,
+            given.draft_version,
+            frozenset((one.sop_uid, one.v) for one in given.painted),
         )
         report = sealing.sign(parts, hand, task_id, request)
         return {

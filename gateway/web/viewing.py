@@ -11,11 +11,11 @@ from fastapi.responses import Response
 from sqlalchemy import Row
 
 from gateway.assemble import Parts
-from gateway.imaging import DECODING, Bytes, Images, Openings
+from gateway.imaging import DECODING, Bytes, Images, Openings, version_of
 from gateway.objectfile import object_file
 from gateway.phrases import Group, Normal, Phrase, PhraseSet, Words, phrase_set
 from gateway.web.auth import Who
-from gateway.web.frames import ASK_AGAIN, unchanged
+from gateway.web.frames import ASK_AGAIN, lasting, unchanged
 from gateway.web.values import Json
 from storage import query
 from storage.index import IndexUnit
@@ -46,7 +46,7 @@ def routes(parts: Parts) -> APIRouter:
 
     @router.get("/studies/{study_id}/ecg", response_class=Response)
     def ecg(study_id: StudyId, who: Who, request: Request) -> Response:
-        """The recordings of a study, in microvolts."""
+        """The recordings of a study, in microvolts; `v` names the content each was read from."""
         with parts.view() as unit:
             study, rows = _rows(unit, study_id, who, "ecg")
             zone = unit.people.site(study.site).zone
@@ -55,7 +55,7 @@ def routes(parts: Parts) -> APIRouter:
             request,
             rows,
             "application/json",
-            lambda: _json(ecg_answer(_recordings(parts, rows, zone))),
+            lambda: _json(_with_versions(ecg_answer(_recordings(parts, rows, zone)), rows)),
         )
 
     @router.get("/studies/{study_id}/preview.svg", response_class=Response)
@@ -85,12 +85,14 @@ def routes(parts: Parts) -> APIRouter:
         )
 
     @router.get("/studies/{study_id}/documents/{sop_uid}", response_class=Response)
-    def document(study_id: StudyId, sop_uid: str, who: Who, request: Request) -> Response:
-        """The PDF that an Encapsulated PDF object carries."""
+    def document(
+        study_id: StudyId, sop_uid: str, who: Who, request: Request, v: str | None = None
+    ) -> Response:
+        """The PDF that an Encapsulated PDF object carries; with `v` only of this content."""
         with parts.view() as unit:
             study, rows = _rows(unit, study_id, who, "pdf")
         row = next((one for one in rows if one.sop_uid == sop_uid), None)
-        if row is None:
+        if row is None or v not in (None, version_of(row)):
             raise Refusal(Code.NOT_FOUND, "There is no such document.")
         openings.tell(who, study)
 
@@ -98,9 +100,11 @@ def routes(parts: Parts) -> APIRouter:
             with DECODING:
                 return encapsulated_pdf(images.whole(row))
 
-        answer = _kept(request, [row], "application/pdf", read)
-        answer.headers["Content-Disposition"] = f'inline; filename="document-{row.sop_uid}.pdf"'
-        return answer
+        headers = lasting(request, row, "document")
+        if unchanged(request, headers):
+            return Response(status_code=304, headers=headers)
+        headers["Content-Disposition"] = f'inline; filename="document-{row.sop_uid}.pdf"'
+        return Response(read(), media_type="application/pdf", headers=headers)
 
     @router.get("/phrases")
     def phrases(
@@ -209,6 +213,14 @@ def _recordings(parts: Parts, rows: Sequence[Row[Any]], zone: tzinfo) -> list[Re
     if not found:
         raise refusal or Refusal(Code.NOT_FOUND, "The study holds no recording.")
     return found
+
+
+def _with_versions(answer: Json, rows: Sequence[Row[Any]]) -> Json:
+    """Each recording with the version of the object it was read from."""
+    versions = {row.sop_uid: version_of(row) for row in rows}
+    for one in answer["recordings"]:
+        one["v"] = versions.get(one["sop_uid"])
+    return answer
 
 
 def _json(value: Any) -> bytes:

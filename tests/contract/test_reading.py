@@ -39,8 +39,16 @@ def caller(house, name):
         return unit.people.caller(name, sorted(person.roles), person.site)
 
 
-def arrive(house, study_id=None, kind="CT", sop="1.2.3", now=NOW):
-    """One instance comes in; returns the study's id."""
+def shown(*sop_uids, v="0" * 16):
+    """What a page says that has painted these instances."""
+    return frozenset((one, v) for one in sop_uids)
+
+
+FIRST = shown("1.2.3")
+
+
+def arrive(house, study_id=None, kind="CT", sop="1.2.3", now=NOW, digit="0"):
+    """One instance comes in, maybe as another content of a known one; returns the study's id."""
     with house.unit() as unit:
         if study_id is None:
             patient = Patient("丁建国", "Ding Jianguo", "ZY-20931", "M", date(1959, 1, 1))
@@ -70,20 +78,21 @@ def arrive(house, study_id=None, kind="CT", sop="1.2.3", now=NOW):
             study = unit.studies.lock(study_id)
             series = unit.studies.series_rows(study_id)[0].id
         number = study.newest_instance + 1
+        version = len(unit.studies.versions("east", sop)) + 1
         unit.studies.add_instance(
             series_id=series,
             study_id=study.id,
             site="east",
             sop_uid=sop,
             sop_class="1.2.840.10008.5.1.4.1.1.2",
-            version=1,
+            version=version,
             current=True,
             number_in_study=number,
             kind="image",
             frames=1,
             transfer_syntax="1.2.840.10008.1.2.1",
-            digest="0" * 64,
-            locator=f"dicom/{sop}",
+            digest=digit * 64,
+            locator=f"dicom/{sop}-{version}",
             offset=132,
             length=1000,
             received_at=now,
@@ -140,11 +149,11 @@ def sign(
     now=NOW,
     request="r1",
     version=1,
-    painted=frozenset({"1.2.3"}),
+    painted=FIRST,
 ):
     who = caller(house, name)
     serial = certificate(house, name)
-    asked = SignRequest(request, study_id, version, frozenset(painted))
+    asked = SignRequest(request, study_id, version, painted)
     with house.unit() as unit:
         if (first := signing.repeated(unit, who, asked)) is not None:
             return first
@@ -244,7 +253,7 @@ def test_a_late_instance_blocks_signing_until_it_is_seen(house):
     write(house, task_id)
     arrive(house, study_id, sop="1.2.4", now=NOW + SECOND)
     with Refused(Code.STUDY_CHANGED) as changed:
-        sign(house, study_id, task_id, painted={"1.2.3", "1.2.4"})
+        sign(house, study_id, task_id, painted=shown("1.2.3", "1.2.4"))
     assert changed.details["unseen"] == ["1.2.4"]
     zhou = caller(house, "zhou")
     with house.unit() as unit:
@@ -252,8 +261,28 @@ def test_a_late_instance_blocks_signing_until_it_is_seen(house):
     with Refused(Code.NOT_PAINTED) as unpainted:
         sign(house, study_id, task_id)
     assert unpainted.details["missing"] == ["1.2.4"]
-    report = sign(house, study_id, task_id, painted={"1.2.3", "1.2.4"})
+    report = sign(house, study_id, task_id, painted=shown("1.2.3", "1.2.4"))
     assert [uid for uid, _ in report.instances] == ["1.2.3", "1.2.4"]
+
+
+def test_other_content_under_the_same_uid_must_be_painted_anew(house):
+    study_id, task_id = settled(house)
+    claim(house, task_id)
+    write(house, task_id)
+    arrive(house, study_id, now=NOW + SECOND, digit="a")
+    with Refused(Code.STUDY_CHANGED) as changed:
+        sign(house, study_id, task_id)
+    assert changed.details["unseen"] == ["1.2.3"]
+    zhou = caller(house, "zhou")
+    with house.unit() as unit:
+        assert reading.acknowledge_late(unit, task_id, zhou, frozenset({"1.2.3"}), NOW) == []
+    digest = "a" * 64
+    for former in ("0" * 16, "", "a" * 15, digest):  # 16 digits name a content, no fewer, no more
+        with Refused(Code.NOT_PAINTED) as unpainted:
+            sign(house, study_id, task_id, painted=shown("1.2.3", v=former))
+        assert unpainted.details["missing"] == ["1.2.3"]
+    report = sign(house, study_id, task_id, painted=FIRST | shown("1.2.3", v="a" * 16))
+    assert report.instances == (("1.2.3", digest),)
 
 
 def test_the_hand_is_stopped_when_draft_study_or_text_is_not_what_was_shown(house):

@@ -16,6 +16,7 @@ from tests.contract.test_reading import (
     certificate,
     claim,
     settled,
+    shown,
     sign,
     tasks,
     write,
@@ -70,7 +71,7 @@ def test_a_study_that_grew_within_the_grace_time_gives_a_task_linked_to_the_sign
         "ma",
         NOW + 60 * SECOND,
         request="r2",
-        painted={"1.2.3", "1.2.4"},
+        painted=shown("1.2.3", "1.2.4"),
     )
     assert second.replaces == first.id
     effect(house, second)
@@ -84,7 +85,7 @@ def test_a_critical_follow_up_overtakes_a_report_whose_grace_time_still_runs(hou
     follow, at = tasks(house, study_id)[0], NOW + 10 * SECOND
     claim(house, follow.id, "ma", at)
     write(house, follow.id, "ma", at, result=Result.CRITICAL)
-    sign(house, study_id, follow.id, "ma", at, request="r2", painted={"1.2.3", "1.2.4"})
+    sign(house, study_id, follow.id, "ma", at, request="r2", painted=shown("1.2.3", "1.2.4"))
     effect(house, first)  # its job comes when the grace time is over
     assert in_force(house, study_id) == [(1, ReportState.REPLACED), (2, ReportState.FINAL)]
 
@@ -113,7 +114,7 @@ def test_what_is_taken_back_after_the_study_grew_is_read_in_one_task_only(house)
         now=NOW + 10 * SECOND,
         request="r2",
         version=kept.version,
-        painted={"1.2.3", "1.2.4"},
+        painted=shown("1.2.3", "1.2.4"),
     )
     assert again.replaces is None
     assert not any(one.active for one in tasks(house, study_id))
@@ -154,7 +155,7 @@ def test_a_request_repeated_for_another_study_signs_nothing_and_returns_nothing(
     claim(house, other_task)
     write(house, other_task)
     with Refused(Code.WRONG_STUDY):
-        sign(house, other, other_task, request="r1", painted={"1.2.9"})
+        sign(house, other, other_task, request="r1", painted=shown("1.2.9"))
     assert in_force(house, other) == []
 
 
@@ -166,7 +167,7 @@ def test_the_grace_time_begins_when_the_signature_stands_not_when_its_page_was_b
     claim(house, task_id)
     write(house, task_id)
     zhou, serial = caller(house, "zhou"), certificate(house)
-    asked = SignRequest("r1", study_id, 1, frozenset({"1.2.3"}))
+    asked = SignRequest("r1", study_id, 1, shown("1.2.3"))
     with house.unit() as unit:
         seen = signing.check(unit, task_id, zhou, asked, NOW)
     sealed = Sealed("report/r1", "d" * 64, "c" * 64, "verify-r1", serial)

@@ -363,6 +363,10 @@ def test_an_address_that_names_its_version_lasts_and_keeps_its_content(web, read
     assert set(parts_of(reader.get(f"{path}/frames/1", headers=ask))[0][1]) == {99}
     assert set(parts_of(reader.get(f"{path}/frames/1?v={version[2]}"))[0][1]) == {10}
     assert reader.get(f"{path}/frames/1?v=0000000000000000").status_code == 404
+    in_path = reader.get(f"{path}/versions/{version[2]}/frames/1")
+    assert in_path.headers["Cache-Control"] == named.headers["Cache-Control"]
+    assert set(parts_of(in_path)[0][1]) == {10}
+    assert reader.get(f"{path}/versions/0000000000000000/frames/1").status_code == 404
 
 
 def test_several_frames_come_in_parts(web, reader):
@@ -715,6 +719,8 @@ def test_an_ecg_its_preview_and_their_study_only(web, reader):
     at = f"/api/studies/{study.id}"
     (recording,) = reader.get(f"{at}/ecg").json()["recordings"]
     assert recording["sop_uid"] == dataset.SOPInstanceUID and len(recording["leads"]) == 12
+    with web.parts.view() as unit:
+        assert recording["v"] == unit.studies.instances(study.id)[0].digest[:16]
     assert recording["acquired_at"].endswith("Z")
     svg = reader.get(f"{at}/preview.svg?dark=1")
     assert svg.headers["Content-Type"].startswith("image/svg+xml") and "<svg" in svg.text
@@ -753,6 +759,15 @@ def test_a_document_is_shown_in_a_frame_of_the_page(web, reader):
     assert answer.headers["Content-Disposition"].startswith("inline")
     assert "frame-ancestors 'self'" in answer.headers["Content-Security-Policy"]
     assert reader.get(f"/api/studies/{study.id}/documents/1.2.3").status_code == 404
+    assert answer.headers["Cache-Control"] == "private, no-cache"
+    path = f"/api/studies/{study.id}/documents/{dataset.SOPInstanceUID}"
+    with web.parts.view() as unit:
+        kept = unit.studies.versions("east", dataset.SOPInstanceUID)
+    version = kept[0].digest[:16]
+    named = reader.get(f"{path}?v={version}")
+    assert named.content == answer.content
+    assert named.headers["Cache-Control"] == "private, max-age=31536000, immutable"
+    assert reader.get(f"{path}?v={'0' * 16}").status_code == 404
 
 
 def test_phrases_follow_the_part_of_the_body(web, reader, ct):

@@ -127,7 +127,8 @@ class Day:
         """A program of this site with every role that it may have."""
         at_hospitals = {Role.READER, Role.REVIEWER, Role.COORDINATOR}
         roles = set(Role) - (at_hospitals if site == OTHER_CENTER else {Role.DOCTOR})
-        made = self.house.teleread("token", "add", name, "--site", site, "--role", *roles)
+        words = [word for role in sorted(roles) for word in ("--role", role)]
+        made = self.house.teleread("token", "add", name, "--site", site, *words)
         assert made.returncode == 0, made.stderr
         return made.stdout.strip()
 
@@ -210,6 +211,7 @@ def ids_of(instance, task, report=None, **more):
         "task_id": task["id"],
         "study_id": task["study"]["id"],
         "listed": "1",
+        "v": instance.digest[:16],
         "path": "7FE00010" if instance.sop_class == CT else "54000100/0/54001010",
         **more,
     }
@@ -229,6 +231,7 @@ MADE_UP = {
     **dict.fromkeys(("study_id", "notice_id"), "999999999"),
     "site": "nowhere",
     "listed": "1",
+    "v": "0123456789abcdef",
     "path": "7FE00010",
     "verify_id": "a" * 24,
 }
@@ -245,6 +248,7 @@ _FILLED = {
     "finding": IMPRESSION,
     "kind": "ECG",
     "dark": "1",
+    "nameless": "1",
     "note": "x",
     "priority": None,
     "q": NAME,
@@ -262,8 +266,10 @@ def filled(name, ids):
         return ids.values[name]
     if name == "last_four":
         return f"P{int(ids.values['study_uid'][-9:]):010d}X"[-4:]
-    if name in ("painted", "sop_uids"):
+    if name == "sop_uids":
         return [ids.values["sop_uid"]]
+    if name == "painted":
+        return [{"sop_uid": ids.values["sop_uid"], "v": ids.values["v"]}]
     assert name in _FILLED, f"this test does not know what belongs into {name!r}"
     return _FILLED[name]
 

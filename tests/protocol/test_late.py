@@ -160,7 +160,8 @@ def test_what_comes_late_must_be_seen_before_signing(request, kind, reader, live
     assert expect(200, reader.post(f"/api/tasks/{task_id}/seen", {"sop_uids": [late.uid]})) == []
     refused = expect(409, reader.sign(task_id, request_of))
     assert (refused["code"], refused["missing"]) == ("not_painted", [late.uid])
-    request_of["painted"].append(late.uid)
+    now = expect(200, reader.get(f"/api/tasks/{task_id}/case"))
+    request_of["painted"] = to_sign(now, 0)["painted"]
     signed = expect(200, reader.sign(task_id, request_of))
     live.until("task", id=task_id, gone=True)
     live.until("report", report_id=signed["report_id"], state="final")

@@ -166,7 +166,11 @@ def to_sign(case: Json, draft_version: int) -> Json:
         "request_id": str(uuid.uuid4()),
         "study_id": int(case["study"]["id"]),
         "draft_version": draft_version,
-        "painted": [one["uid"] for each in case["study"]["series"] for one in each["instances"]],
+        "painted": [
+            {"sop_uid": one["uid"], "v": one["v"]}
+            for each in case["study"]["series"]
+            for one in each["instances"]
+        ],
     }
 
 

@@ -1,13 +1,18 @@
 """The center's side: what comes back, critical results, notices, the board, the public check."""
 
 import hashlib
+import uuid
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from gateway.verify import verify_document
 from gateway.web.verify import QUESTIONS
+from storage.jobs import MAX_ATTEMPTS
 from tests.unit.web_house import House
 from worklist.critical import last_four
+from worklist.person import Role
 
 
 @pytest.fixture(scope="module")
@@ -171,6 +176,34 @@ def test_the_board_says_what_needs_someone(house, chen):
     readers = {one["name"]: one for one in board["readers"]}
     assert readers["chen"]["reading"]["kind"] == "ECG"
     assert readers["lin"]["reading"] is None
+
+
+def give_up(house, kind, payload):
+    """What the worker does when a job has failed for the last time."""
+    with house.parts.new_unit() as unit:
+        unit.jobs.put(
+            kind, f"{kind}:{uuid.uuid4().hex}", house.clock() - timedelta(days=9), payload
+        )
+        leased = unit.jobs.lease(house.clock(), timedelta(minutes=1))
+        last = replace(leased, attempts=MAX_ATTEMPTS)
+        assert unit.jobs.failed(last, "a reason", house.clock())
+
+
+def test_the_board_shows_jobs_that_were_given_up(house, chen):
+    house.person("hu", "胡敏", "h2", Role.COORDINATOR)
+    gao, hu = house.browser("gao"), house.browser("hu")
+    signed = chen.report(house.ecg(house.someone()))
+    for _ in range(2):
+        give_up(house, "deliver", {"report_id": signed["report_id"]})
+    give_up(house, "settle", {"study_id": -1})
+    board = gao.get("/api/board").json()["attention"]
+    lines = {one["job"]: one for one in board if one["kind"] == "job"}
+    assert {job: one["count"] for job, one in lines.items()} == {"deliver": 2, "settle": 1}
+    assert lines["deliver"]["site"]["key"] == "h1"
+    named = [lines["deliver"][name] for name in ("patient", "task_id", "report_id", "phone")]
+    assert named == [None] * 4
+    others = [one["job"] for one in hu.get("/api/board").json()["attention"]]
+    assert others == ["settle"], "the other hospital's reports are not its matter"
 
 
 def test_doctors_have_no_worklist_and_no_board(su):

@@ -54,6 +54,7 @@ def theirs(house):
         "frame": "1",
         "number": "1",
         "painted": painted(open_case),
+        "v": painted(open_case)[0]["v"],
         "secrets": ("密人", "Mi Mi", patient.patient_id, "绝密", dataset.AccessionNumber),
     }
 
@@ -91,7 +92,7 @@ def body_for(theirs):
         "findings": "x",
         "impression": "x",
         "painted": theirs["painted"],
-        "sop_uids": theirs["painted"],
+        "sop_uids": [one["sop_uid"] for one in theirs["painted"]],
         "last_four": "0000",
         "finding": "x",
         "patient_is": "here",

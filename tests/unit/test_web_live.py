@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tests.unit.web_house import House
+from tests.unit.web_house import PASSWORD, House
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +123,79 @@ def test_a_stream_ends_with_its_session(house, monkeypatch):
         heard.wait("clock")
         chen.post("/api/session/lock")
         assert heard.ended.wait(10)
+
+
+def criticals(heard):
+    return [data for name, data, _ in heard.all if name == "critical"]
+
+
+def test_a_locked_screen_hears_that_something_waits_and_never_of_whom(house):
+    chen, su, gao, lin = (house.browser(name) for name in ("chen", "su", "gao", "lin"))
+    zhou = house.browser("zhou")
+    locked = (su, gao, lin, zhou)
+    for browser in locked:
+        browser.post("/api/session/lock")
+    first = su.get("/api/session").json()["critical_open"]
+    assert su.get("/api/critical").status_code == 423
+    with su.live() as east, gao.live() as board, lin.live() as reader, zhou.live() as west:
+        assert east.wait("critical") == {"open": first}
+        assert reader.wait("critical") == {"open": 0}, "a reader is not rung for"
+        others = west.wait("critical")
+        dataset = house.ecg(house.someone())
+        signed = chen.report(dataset, result="critical", impression="急性下壁心肌梗死")
+        assert east.wait("critical") == {"open": first + 1}
+        board.wait("critical", open=first + 1 + others["open"])
+        chen.post(f"/api/reports/{signed['report_id']}/withdraw", {"reason": "写错"})
+        assert east.wait("critical") == {"open": first}
+        for heard in (east, board, reader, west):
+            told = heard.all + list(heard.events.queue)
+            assert {name for name, _, _ in told} == {"clock", "critical"}
+            assert {number for _, _, number in told} == {None}
+            assert all(set(data) <= {"open", "server_time"} for _, data, _ in told)
+        assert criticals(west) == [others], "another center's is not counted"
+    for browser in (lin, zhou):
+        answer = browser.get("/api/session")
+        assert (answer.status_code, answer.json()["critical_open"]) == (423, 0)
+
+
+def test_a_screen_that_is_just_being_locked_asks_for_the_nameless_stream(house):
+    chen, su = house.browser("chen"), house.browser("su")
+    with su.live("/api/live?nameless=1", **{"Last-Event-ID": "1"}) as heard:
+        heard.wait("critical")
+        chen.report(house.ecg(), result="critical", impression="急性下壁心肌梗死")
+        heard.wait("critical")
+        assert {name for name, _, _ in heard.all} == {"clock", "critical"}
+
+
+def test_unlocking_brings_the_full_stream_back(house, monkeypatch):
+    monkeypatch.setattr("gateway.web.live.HEARTBEAT", 0.2)
+    chen = house.browser("chen")
+    chen.post("/api/session/lock")
+    with chen.live() as heard:
+        heard.wait("critical")
+        chen.post("/api/session/unlock", {"password": PASSWORD})
+        assert heard.ended.wait(10)
+    with chen.live() as heard:
+        house.ecg()
+        heard.wait("task")
+
+
+def test_a_session_that_has_ended_hears_nothing(house, monkeypatch):
+    monkeypatch.setattr("gateway.web.live.HEARTBEAT", 60)
+    chen, su = house.browser("chen"), house.browser("su")
+    su.post("/api/session/lock")
+    same = house.stranger()
+    same.cookies.update(su.http.cookies)
+    with su.live() as heard:
+        heard.wait("critical")
+        assert same.delete("/api/session").status_code == 204
+        chen.report(house.ecg(), result="critical", impression="急性下壁心肌梗死")
+        assert heard.ended.wait(10)
+        assert [name for name, _, _ in heard.events.queue] == []
+    for path in ("/api/live", "/api/live?nameless=1", "/api/session"):
+        answer = su.get(path)
+        assert answer.status_code == 401
+        assert "critical_open" not in answer.json()
 
 
 def test_stopping_ends_open_streams_at_once(tmp_path):

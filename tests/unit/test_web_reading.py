@@ -146,7 +146,14 @@ def test_signing_refuses_what_is_not_on_the_screen(house, chen):
     chen.write(case)
     unpainted = chen.sign(case, painted=[])
     assert (unpainted.status_code, unpainted.json()["code"]) == (409, "not_painted")
-    assert unpainted.json()["missing"] == painted(case)
+    assert unpainted.json()["missing"] == [one["sop_uid"] for one in painted(case)]
+    former = [{**one, "v": "0" * 16} for one in painted(case)]
+    assert chen.sign(case, painted=former).json()["code"] == "not_painted"
+    many = [{"sop_uid": f"1.2.{n:060d}", "v": "0" * 16} for n in range(50_000)]
+    assert chen.sign(case, painted=many).json()["code"] == "not_painted"
+    for no_version in ("", "0" * 15, "0" * 64):
+        wrong = [{**one, "v": no_version} for one in painted(case)]
+        assert chen.sign(case, painted=wrong).status_code == 422
     assert chen.sign(case, draft_version=1).json()["code"] == "draft_changed"
     other = chen.claim_of(house.ecg())
     assert chen.sign(case, study_id=other["study"]["id"]).json()["code"] == "wrong_study"

@@ -234,10 +234,10 @@ class Browser:
         return answer.json()
 
     @contextmanager
-    def live(self, **headers: str) -> Iterator["Heard"]:
+    def live(self, path: str = "/api/live", **headers: str) -> Iterator["Heard"]:
         """The open event stream."""
         heard = Heard()
-        with self.http.stream("GET", "/api/live", headers=headers, timeout=40) as answer:
+        with self.http.stream("GET", path, headers=headers, timeout=40) as answer:
             heard.status = answer.status_code
             thread = threading.Thread(target=heard.listen, args=(answer,), daemon=True)
             thread.start()
@@ -277,6 +277,10 @@ class Heard:
                 return event[1]
 
 
-def painted(case: dict) -> list[str]:
-    """Every SOP Instance UID of the case."""
-    return [one["uid"] for series in case["study"]["series"] for one in series["instances"]]
+def painted(case: dict) -> list[dict[str, str]]:
+    """Every instance of the case, as the page says that it was painted."""
+    return [
+        {"sop_uid": one["uid"], "v": one["v"]}
+        for series in case["study"]["series"]
+        for one in series["instances"]
+    ]

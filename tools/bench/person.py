@@ -66,7 +66,7 @@ class Person:
             "request_id": str(uuid.uuid4()),
             "study_id": int(case["study"]["id"]),
             "draft_version": saved["draft_version"],
-            "painted": [one["uid"] for one in instances],
+            "painted": [{"sop_uid": one["uid"], "v": one["v"]} for one in instances],
         }
 
     def live(self) -> "Live":

@@ -96,7 +96,7 @@ def _written(
     with opened.new_unit() as unit:
         reading.claim(unit, task_id, seat.caller, now, opened.policy)
         saved, _ = reading.save_draft(unit, text, seat.caller, now, opened.policy)
-        painted = frozenset(one.sop_uid for one in unit.studies.instances(study_id))
+        painted = frozenset(one.seen_as for one in unit.studies.instances(study_id))
     return task_id, SignRequest(str(uuid.uuid4()), study_id, saved.version, painted)
 
 

@@ -137,6 +137,8 @@ export interface TaskDetail extends Task {
 
 export interface Instance {
   uid: string;
+  /** Names its content: another one under the same UID has another. */
+  v: string;
   number: number | null;
   sop_class: string;
   frames: number;
@@ -204,13 +206,18 @@ export interface DraftSaved {
   lease_until: Instant;
 }
 
+export interface Painted {
+  sop_uid: string;
+  v: string;
+}
+
 export interface SignRequest {
   /** A UUID made once per key press: sent again, the first result comes back. */
   request_id: string;
   study_id: string;
   draft_version: number;
-  /** SOP Instance UIDs that this page has painted. */
-  painted: string[];
+  /** What this page has painted, each in the content that was shown. */
+  painted: readonly Painted[];
 }
 
 export interface Signed {
@@ -338,14 +345,18 @@ export interface Board {
     in_time_percent: number | null;
   };
   attention: {
-    kind: "late" | "at_risk" | "unopened" | "critical";
+    kind: "late" | "at_risk" | "unopened" | "critical" | "job";
     task_id: string | null;
     report_id: string | null;
-    patient: Patient;
+    /** Null for jobs that were given up. */
+    patient: Patient | null;
     site: SiteName;
     since: Instant;
     owner: string | null;
     phone: string | null;
+    /** Which kind of job was given up, and how many of it. */
+    job?: string;
+    count?: number;
   }[];
   readers: {
     name: string;
@@ -370,6 +381,8 @@ export interface EcgLead {
 
 export interface EcgRecording {
   sop_uid: string;
+  /** The content of the instance it was read from. */
+  v: string;
   acquired_at: Instant | null;
   sampling_hz: number;
   seconds: number;
@@ -622,7 +635,7 @@ export const api = {
     ecg: (studyId: string): Promise<{ recordings: EcgRecording[] }> => ask(`/api/studies/${at(studyId)}/ecg`),
     previewSvgPath: (studyId: string): string => `/api/studies/${at(studyId)}/preview.svg?dark=1`,
     previewJpgPath: (studyId: string): string => `/api/studies/${at(studyId)}/preview.jpg`,
-    documentPath: (studyId: string, sopUid: string): string => `/api/studies/${at(studyId)}/documents/${at(sopUid)}`,
+    documentPath: (studyId: string, sopUid: string, v: string): string => query(`/api/studies/${at(studyId)}/documents/${at(sopUid)}`, { v }),
   },
 
   phrases: (kind: Kind): Promise<Phrases> => ask(query("/api/phrases", { kind })),
@@ -636,3 +649,7 @@ export const api = {
 
 /** The base of the DICOMweb service that shows one study of one site. */
 export const dicomWebRoot = (siteKey: string): string => `/dicom-web/sites/${at(siteKey)}`;
+
+/** The small picture of an instance in one content; kept by the browser for good. */
+export const thumbnailPath = (siteKey: string, studyUid: string, seriesUid: string, sopUid: string, v: string): string =>
+  query(`${dicomWebRoot(siteKey)}/studies/${studyUid}/series/${seriesUid}/instances/${sopUid}/thumbnail`, { v });

@@ -43,11 +43,26 @@ export function watchCritical(): () => void {
   };
 }
 
+/** Let a locked screen ring; call the answer when it is left. */
+export function watchLocked(): () => void {
+  watchers += 1;
+  return () => {
+    watchers -= 1;
+    if (watchers === 0) stopRinging();
+  };
+}
+
 /** Ring as this person needs it. Call from an effect: follows list, sound and person. */
 export function soundCritical(): void {
   const open = critical.open;
-  if (!soundOpen() || who.presence !== "in") {
+  if (!soundOpen() || (who.presence !== "in" && who.presence !== "locked")) {
     stopRinging();
+    return;
+  }
+  if (who.presence === "locked") {
+    // The server counts only what calls this person.
+    if (who.waiting > 0) keepRinging();
+    else stopRinging();
     return;
   }
   // Those who must answer hear it until somebody did; a reader, who cannot, hears it once.

@@ -4,6 +4,7 @@
 const EVENTS = ["task", "study", "critical", "late", "report", "clock"] as const;
 const ports = new Set<MessagePort>();
 let session = "";
+let nameless = false;
 let source: EventSource | null = null;
 let again: ReturnType<typeof setTimeout> | undefined;
 let failures = 0;
@@ -20,7 +21,7 @@ function close(): void {
 
 function open(): void {
   close();
-  source = new EventSource("/api/live");
+  source = new EventSource(nameless ? "/api/live?nameless=1" : "/api/live");
   source.onopen = () => {
     failures = 0;
     tell({ kind: "opened" });
@@ -39,15 +40,16 @@ function open(): void {
 }
 
 /** `open` names the session: the same one shares the stream that is there, another one gets its own. */
-type Asked = { ask: "open"; session: string } | { ask: "stop" } | { ask: "bye" };
+type Asked = { ask: "open"; session: string; nameless: boolean } | { ask: "stop" } | { ask: "bye" };
 
 function hear(port: MessagePort, asked: Asked): void {
   if (asked.ask === "bye") ports.delete(port);
   else ports.add(port);
   if (asked.ask === "stop" || ports.size === 0) close();
   else if (asked.ask === "open") {
-    const same = source !== null && source.readyState !== EventSource.CLOSED && session === asked.session;
+    const same = source !== null && source.readyState !== EventSource.CLOSED && session === asked.session && nameless === asked.nameless;
     session = asked.session;
+    nameless = asked.nameless;
     if (!same) open();
     else if (source?.readyState === EventSource.OPEN) port.postMessage({ kind: "opened" });
   }

@@ -7,6 +7,8 @@ export interface LiveEvents {
   task: Task | GoneTask;
   study: { study_id: string };
   critical: Record<string, never>;
+  /** All that a locked screen hears: how many critical results wait for its person. */
+  waiting: { open: number };
   late: { task_id: string; sop_uids: string[] };
   report: { report_id: string; state: string };
   clock: { server_time: string };
@@ -22,7 +24,7 @@ interface Message {
   data?: unknown;
 }
 
-const NAMES: readonly Name[] = ["task", "study", "critical", "late", "report", "clock"];
+const NAMES: readonly Exclude<Name, "waiting">[] = ["task", "study", "critical", "late", "report", "clock"];
 /** The server beats every 15 s; two missed beats and some patience make the page stale. */
 export const STALE_AFTER_MS = 40_000;
 /** A stream that reconnects this fast never shows as broken. */
@@ -42,6 +44,7 @@ let stale = false;
 let port: MessagePort | null = null;
 let source: EventSource | null = null;
 let session = "";
+let nameless = false;
 let watchdog: ReturnType<typeof setInterval> | undefined;
 
 /** Silence of the stream, judged at `at` (local ms). */
@@ -71,17 +74,24 @@ function receive(message: Message): void {
   if (message.kind === "clock") noteServerTime((message.data as LiveEvents["clock"]).server_time);
   heardServer = serverNow();
   judge();
-  emit(message.kind, message.data as never);
+  const name = meaning(message.kind, message.data, nameless);
+  if (name !== null) emit(name, message.data as never);
+}
+
+/** What a message tells this page. A locked one asks for nothing: every answer would be "locked". */
+export function meaning(kind: Name, data: unknown, locked: boolean): Name | null {
+  if (kind === "critical" && typeof (data as { open?: unknown }).open === "number") return "waiting";
+  return locked && kind !== "clock" ? null : kind;
 }
 
 function openAlone(): void {
   source?.close();
-  source = new EventSource("/api/live");
+  source = new EventSource(nameless ? "/api/live?nameless=1" : "/api/live");
   source.onopen = () => receive({ kind: "opened" });
   source.onerror = () => {
     const refused = source?.readyState === EventSource.CLOSED;
     receive({ kind: refused ? "refused" : "broken" });
-    if (refused && session !== "") setTimeout(openAlone, 5000);
+    if (refused) setTimeout(() => { if (session !== "" && source?.readyState === EventSource.CLOSED) openAlone(); }, 5000);
   };
   for (const name of NAMES) {
     source.addEventListener(name, (event) => receive({ kind: name, data: JSON.parse((event as MessageEvent<string>).data) as unknown }));
@@ -100,14 +110,16 @@ function openShared(): boolean {
   port.start();
   addEventListener("pagehide", () => port?.postMessage({ ask: "bye" }));
   addEventListener("pageshow", (event) => {
-    if (event.persisted && session !== "") port?.postMessage({ ask: "open", session });
+    if (event.persisted && session !== "") port?.postMessage({ ask: "open", session, nameless });
   });
   return true;
 }
 
-/** Open the stream for the session that is on now (named by anything that is its own); again after every change of person. */
-export function startLive(of: string): void {
+/** Open the stream for the session that is on now (named by anything that is its own); again after every change of person.
+ *  A locked screen asks for the nameless one. */
+export function startLive(of: string, locked = false): void {
   session = of;
+  nameless = locked;
   heard = Date.now();
   heardServer = serverNow();
   brokenSince = 0;
@@ -115,11 +127,11 @@ export function startLive(of: string): void {
   const first = port === null && source === null;
   if (first && !openShared()) openAlone();
   else if (source !== null) openAlone();
-  port?.postMessage({ ask: "open", session });
+  port?.postMessage({ ask: "open", session, nameless });
   judge();
 }
 
-/** Close it: signed out or locked. */
+/** Close it: signed out. */
 export function stopLive(): void {
   port?.postMessage({ ask: "stop" });
   session = "";

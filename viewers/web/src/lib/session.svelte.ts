@@ -24,6 +24,8 @@ class Who {
   session = $state.raw<Session | null>(null);
   /** The display name of the person whose work lies beneath the lock. */
   lockedBy = $state<{ name: string; display: string; display_en: string } | null>(null);
+  /** How many critical results call that person; a locked screen is told no more. */
+  waiting = $state(0);
 
   get user() {
     return this.session?.user ?? null;
@@ -64,6 +66,7 @@ function seat(session: Session): void {
   showIn(session.site.timezone);
   who.session = session;
   who.lockedBy = null;
+  who.waiting = 0;
   who.presence = "in";
   remember(session);
   touch();
@@ -78,8 +81,10 @@ export async function findOut(): Promise<void> {
     else seat(session);
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
-    if (error.status === 423) beLocked(error.details.user as Who["lockedBy"]);
-    else if (error.status === 401) {
+    if (error.status === 423) {
+      beLocked(error.details.user as Who["lockedBy"]);
+      who.waiting = waitingOf(error);
+    } else if (error.status === 401) {
       // Never throw away a page that holds work: ask for the password over it.
       if (who.session === null) who.presence = "out";
       else beLocked();
@@ -118,6 +123,7 @@ export async function signOut(): Promise<void> {
 function beOut(): void {
   stopLive();
   who.session = null;
+  who.waiting = 0;
   who.presence = "out";
 }
 
@@ -125,7 +131,20 @@ function beLocked(person: Who["lockedBy"] = null): void {
   if (who.presence === "locked") return;
   who.lockedBy = person ?? who.session?.user ?? null;
   who.presence = "locked";
-  stopLive();
+  startLive(who.session?.csrf ?? "locked", true);
+}
+
+const waitingOf = (error: ApiError): number => Number(error.details.critical_open ?? 0);
+
+/** The nameless stream was refused: has the session ended? Nothing is told to one that has. */
+async function askLocked(): Promise<void> {
+  const error = await api.session.get().then(() => null, (failed: unknown) => failed);
+  if (who.presence !== "locked" || !(error instanceof ApiError)) return;
+  if (error.status === 423) who.waiting = waitingOf(error);
+  else if (error.status === 401) {
+    stopLive();
+    who.waiting = 0;
+  }
 }
 
 /** Hide everything and end signing; the page beneath keeps its state. */
@@ -173,6 +192,12 @@ export function landing(session: Session): string {
 // The stream was refused, not cut: the session has ended or is locked.
 onLive("refused", () => {
   if (who.presence === "in") void findOut();
+  else if (who.presence === "locked") void askLocked();
+});
+
+onLive("waiting", ({ open }) => {
+  who.waiting = open;
+  if (who.presence === "in") void findOut(); // the server has locked what this page thinks is open
 });
 
 // ---- recent people of this workstation (names of staff only, never of patients) ----------------------------------

@@ -1,52 +1,50 @@
 // What has the reader really had before the eyes?
 
-import { sopUidsOf, type View } from "./views";
+import type { Painted } from "../lib/api";
+import { toPaintOf, type View } from "./views";
 
 /**
- * Two facts per instance: its pixels (or samples, or pages) are here, and the view it belongs to was opened and painted.
+ * Two facts: the pixels (or samples, or pages) of an instance are here, and the view it belongs to was opened and painted.
  *
  * A reader scrolls through three hundred slices faster than each could be shown alone, so a stack counts as seen when it
- * was opened and painted and all its instances are loaded; a view nobody opened never counts.
+ * was opened and painted and all its instances are loaded; a view nobody opened never counts. Both facts are of a content:
+ * when an instance comes anew under its UID, it is not here, and its view was not opened.
  */
 export class PaintedFacts {
   readonly #views: readonly View[];
-  readonly #opened = new Set<string>();
-  readonly #here = new Set<string>();
+  readonly #opened: Set<string>;
+  readonly #here: Set<string>;
 
-  constructor(views: readonly View[]) {
+  constructor(views: readonly View[], opened: ReadonlySet<string> = new Set(), here: ReadonlySet<string> = new Set()) {
     this.#views = views;
+    this.#opened = new Set(opened);
+    this.#here = new Set(here);
   }
 
-  /** The same facts over another list of views: what was seen stays seen, a view that grew must be opened again. */
+  /** The same facts over another list of views: what was seen stays seen, a view that grew or changed must be opened again. */
   over(views: readonly View[]): PaintedFacts {
-    const next = new PaintedFacts(views);
-    const before = new Map(this.#views.map((view) => [view.key, sopUidsOf(view).length]));
-    for (const view of views) {
-      if (this.#opened.has(view.key) && before.get(view.key) === sopUidsOf(view).length) next.#opened.add(view.key);
-    }
-    for (const sopUid of this.#here) next.#here.add(sopUid);
-    return next;
+    return new PaintedFacts(views, this.#opened, this.#here);
   }
 
-  opened(viewKey: string): void {
-    this.#opened.add(viewKey);
+  opened(view: View): void {
+    this.#opened.add(view.content);
   }
 
-  here(sopUid: string): void {
-    this.#here.add(sopUid);
+  here(sopUid: string, v: string): void {
+    this.#here.add(`${sopUid}:${v}`);
   }
 
   isOpened(view: View): boolean {
-    return this.#opened.has(view.key);
+    return this.#opened.has(view.content);
   }
 
-  /** SOP Instance UIDs that go into the request: loaded, and in a view that was opened. */
-  get painted(): string[] {
-    return this.#views.filter((view) => this.isOpened(view)).flatMap((view) => sopUidsOf(view).filter((uid) => this.#here.has(uid)));
+  /** What goes into the request: loaded, and in a view that was opened. */
+  get painted(): Painted[] {
+    return this.#views.filter((view) => this.isOpened(view)).flatMap((view) => toPaintOf(view).filter((one) => this.#here.has(`${one.sop_uid}:${one.v}`)));
   }
 
   get total(): number {
-    return this.#views.reduce((sum, view) => sum + sopUidsOf(view).length, 0);
+    return this.#views.reduce((sum, view) => sum + toPaintOf(view).length, 0);
   }
 
   get unopened(): readonly View[] {

@@ -15,7 +15,7 @@ import { PaintedFacts } from "./painted";
 import { type Around, draftKey, DraftKeeper, type Fields, holderOf, type Kept } from "./report/draft";
 import { LeaseKeeper } from "./report/lease";
 import { blankIn, fieldOf, type Hindrance, hindranceOf, Signer } from "./report/signing";
-import { type View, viewsOf } from "./views";
+import { toPaintOf, type View, viewsOf } from "./views";
 
 export type Box = "none" | "password" | "return";
 export type Focus = "findings" | "impression" | "result" | "password" | "picker";
@@ -47,6 +47,8 @@ export class Room {
 
   #paintedTick = $state(0);
   #painted = new PaintedFacts([]);
+  /** The ECGs, each in its content, that `recordings` are of or will be. */
+  #leads = "";
   #keeper: DraftKeeper | null = null;
   #signer: Signer;
   #lease = new LeaseKeeper(Date.now());
@@ -109,13 +111,14 @@ export class Room {
     if (next !== undefined) this.show(next);
   }
 
+  /** A view is painted; said of the very one that was, whatever has come meanwhile. */
   markOpened(view: View): void {
-    this.#painted.opened(view.key);
+    this.#painted.opened(view);
     this.#paintedTick++;
   }
 
-  markHere(sopUid: string): void {
-    this.#painted.here(sopUid);
+  markHere(sopUid: string, v: string): void {
+    this.#painted.here(sopUid, v);
     this.#paintedTick++;
   }
 
@@ -195,8 +198,8 @@ export class Room {
 
   get lateAllPainted(): boolean {
     void this.#paintedTick;
-    const painted = new Set(this.#painted.painted);
-    const shown = new Set(this.views.flatMap((view) => (view.kind === "images" ? view.frames.map((frame) => frame.sopUid) : [view.sopUid])));
+    const painted = new Set(this.#painted.painted.map((one) => one.sop_uid));
+    const shown = new Set(this.views.flatMap((view) => toPaintOf(view).map((one) => one.sop_uid)));
     return this.late.every((sopUid) => painted.has(sopUid) || !shown.has(sopUid));
   }
 
@@ -283,7 +286,6 @@ export class Room {
     this.kept = this.#keeper.kept;
     this.#lease.extended(Date.now());
     this.gone = null;
-    if (this.recordings === null && this.views.some((view) => view.kind === "ecg")) void this.loadRecordings();
   }
 
   #take(answer: Case): void {
@@ -294,16 +296,23 @@ export class Room {
     this.#painted = this.#painted.over(this.views);
     this.#paintedTick++;
     this.current = this.views.find((view) => view.key === this.current?.key) ?? this.views[0] ?? null;
+    const leads = this.views.filter((view) => view.kind === "ecg").map((view) => view.content).join(" ");
+    if (leads === this.#leads) return;
+    this.#leads = leads;
+    this.recordings = null; // those of another content must not stand under this one's name
+    if (leads !== "") void this.loadRecordings();
   }
 
   async loadRecordings(): Promise<void> {
     const studyId = this.case?.study.id;
     if (studyId === undefined) return;
+    const leads = this.#leads;
     this.recordingsError = null;
     try {
       const { recordings } = await api.studies.ecg(studyId);
-      if (!this.#closed && this.case?.study.id === studyId) this.recordings = recordings;
+      if (!this.#closed && this.case?.study.id === studyId && this.#leads === leads) this.recordings = recordings;
     } catch (error) {
+      if (this.#leads !== leads) return;
       // "There is no recording that can be read" is an answer, and is said in the sheet's place.
       if (error instanceof ApiError && error.status >= 400 && error.status < 500 && ![401, 423, 429].includes(error.status)) this.recordings = [];
       else this.recordingsError = error;
@@ -332,10 +341,8 @@ export class Room {
     try {
       const answer = this.#checked(await api.tasks.case(this.taskId));
       if (this.#closed || this.signed !== null || this.gone !== null) return;
-      const had = this.views.length;
       this.#take({ ...answer, draft: this.case?.draft ?? answer.draft });
       if (answer.editable !== true && this.editable) this.#keeper?.lose(namesOf(answer.task));
-      if (this.views.length !== had && this.views.some((view) => view.kind === "ecg")) await this.loadRecordings();
     } catch {
       // What is shown stays; the stream will tell again, and the server refuses a signature over unseen instances.
     }

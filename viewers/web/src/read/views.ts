@@ -1,17 +1,25 @@
 // What is there to look at in a study, and in which order?
 
-import type { Instance, Series } from "../lib/api";
+import type { Instance, Painted, Series } from "../lib/api";
 
 /** One picture of a stack. Frames count from 1, as in DICOMweb. */
 export interface Frame {
   readonly seriesUid: string;
   readonly sopUid: string;
+  /** Names the instance's content; another one may come under the same UID. */
+  readonly v: string;
   readonly frame: number;
 }
 
-export interface ImageView {
-  readonly kind: "images";
+interface Named {
+  /** The same for the same place in the study, whatever comes. */
   readonly key: string;
+  /** Another one as soon as an instance comes, or comes anew with other content. */
+  readonly content: string;
+}
+
+export interface ImageView extends Named {
+  readonly kind: "images";
   readonly series: Series;
   readonly frames: readonly Frame[];
   /** Milliseconds per picture of a moving loop; null for a still stack. */
@@ -20,18 +28,18 @@ export interface ImageView {
   readonly bytesPerFrame: number;
 }
 
-export interface EcgView {
+export interface EcgView extends Named {
   readonly kind: "ecg";
-  readonly key: string;
   readonly series: Series;
   readonly sopUid: string;
+  readonly v: string;
 }
 
-export interface DocumentView {
+export interface DocumentView extends Named {
   readonly kind: "pdf";
-  readonly key: string;
   readonly series: Series;
   readonly sopUid: string;
+  readonly v: string;
 }
 
 export type View = ImageView | EcgView | DocumentView;
@@ -57,18 +65,20 @@ function viewsOfSeries(series: Series): View[] {
   if (stills.length > 0) views.push(stack(series, series.uid, stills, null));
   for (const one of instances) {
     if (one.kind === "image" && one.frames > 1) views.push(stack(series, one.uid, [one], frameTime(series, one)));
-    else if (one.kind === "ecg" || one.kind === "pdf") views.push({ kind: one.kind, key: one.uid, series, sopUid: one.uid });
+    else if (one.kind === "ecg" || one.kind === "pdf") views.push({ kind: one.kind, key: one.uid, content: contentOf(one.uid, [one]), series, sopUid: one.uid, v: one.v });
   }
   return views;
 }
 
 function stack(series: Series, key: string, instances: readonly Instance[], frameTimeMs: number | null): ImageView {
   const frames = instances.flatMap((one) =>
-    Array.from({ length: Math.max(1, one.frames) }, (_, i) => ({ seriesUid: series.uid, sopUid: one.uid, frame: i + 1 })),
+    Array.from({ length: Math.max(1, one.frames) }, (_, i) => ({ seriesUid: series.uid, sopUid: one.uid, v: one.v, frame: i + 1 })),
   );
   const largest = Math.max(0, ...instances.map((one) => (one.rows ?? 0) * (one.columns ?? 0)));
-  return { kind: "images", key, series, frames, frameTimeMs, bytesPerFrame: largest * (MOVING.has(series.modality) ? 4 : 2) };
+  return { kind: "images", key, content: contentOf(key, instances), series, frames, frameTimeMs, bytesPerFrame: largest * (MOVING.has(series.modality) ? 4 : 2) };
 }
+
+const contentOf = (key: string, instances: readonly Instance[]): string => [key, ...instances.map((one) => `${one.uid}:${one.v}`)].join(" ");
 
 /** A multi-frame CT or MR is a stack to scroll, an ultrasound loop plays. */
 function frameTime(series: Series, instance: Instance): number | null {
@@ -76,9 +86,16 @@ function frameTime(series: Series, instance: Instance): number | null {
   return MOVING.has(series.modality) ? DEFAULT_FRAME_TIME_MS : null;
 }
 
-/** SOP Instance UIDs that must be seen before this study may be signed: all that have a view. */
-export function sopUidsOf(view: View): string[] {
-  return view.kind === "images" ? [...new Set(view.frames.map((frame) => frame.sopUid))] : [view.sopUid];
+/** What must be seen before this study may be signed: all that has a view, in its newest content. */
+export function toPaintOf(view: View): Painted[] {
+  if (view.kind !== "images") return [{ sop_uid: view.sopUid, v: view.v }];
+  return [...new Map(view.frames.map((frame) => [frame.sopUid, frame.v]))].map(([sop_uid, v]) => ({ sop_uid, v }));
+}
+
+/** Is this picture one that a newer content has replaced in the view? */
+export function isReplaced(view: ImageView, shown: Frame): boolean {
+  const same = view.frames.filter((frame) => frame.sopUid === shown.sopUid);
+  return same.length > 0 && same.every((frame) => frame.v !== shown.v);
 }
 
 /** The stack in the order of space, in the direction of the device's numbers, when positions are known and differ; else as it was. */

@@ -71,7 +71,7 @@ describe("samples", () => {
 
   it("far off their zero line are moved back, and it is known", () => {
     const lead = (values: number[]) => ({ name: "I", samples_uv: base64(values), min_uv: 0, max_uv: 0 });
-    const ecg = { sop_uid: "1", acquired_at: null, sampling_hz: 500, seconds: 1, leads: [lead([4000, 4010, 4020]), lead([10, 20, 900])],
+    const ecg = { sop_uid: "1", v: "0", acquired_at: null, sampling_hz: 500, seconds: 1, leads: [lead([4000, 4010, 4020]), lead([10, 20, 900])],
       filter: { low_hz: null, high_hz: null, notch_hz: null }, device: { manufacturer: null, model: null, serial: null },
       device_values: { heart_rate_bpm: null, pr_ms: null, qrs_ms: null, qt_ms: null, qtc_ms: null, axis_deg: { p: null, qrs: null, t: null }, statements: [] }, problems: [] };
     expect(recordingOf(ecg).leads.map((one) => one.shiftUv)).toEqual([4010, 0]);

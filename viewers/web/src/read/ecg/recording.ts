@@ -12,6 +12,8 @@ export interface Lead {
 
 export interface Recording {
   readonly sopUid: string;
+  /** Names the content of the instance it was read from. */
+  readonly v: string;
   readonly samplingHz: number;
   readonly seconds: number;
   readonly leads: readonly Lead[];
@@ -27,7 +29,7 @@ export function recordingOf(ecg: EcgRecording): Recording {
     const middle = median(uv);
     return { name: lead.name, uv, shiftUv: Math.abs(middle) > FAR_OFF_UV ? middle : 0 };
   });
-  return { sopUid: ecg.sop_uid, samplingHz: ecg.sampling_hz, seconds: ecg.seconds, leads };
+  return { sopUid: ecg.sop_uid, v: ecg.v, samplingHz: ecg.sampling_hz, seconds: ecg.seconds, leads };
 }
 
 export function samplesOf(base64: string): Float32Array {

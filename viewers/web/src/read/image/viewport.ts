@@ -26,6 +26,8 @@ export interface Seen {
   readonly count: number;
   readonly loaded: number;
   readonly frame: Frame | null;
+  /** What the canvas holds, also while the stack in front has not drawn yet. */
+  readonly shown: Frame | null;
   readonly window: Window | null;
   /** Screen pixels per picture pixel. */
   readonly zoom: number;
@@ -48,7 +50,7 @@ export interface Told {
   /** A picture of this stack stands on the screen, or its failure was said in its place. */
   painted: (view: ImageView) => void;
   /** All pictures of this instance have been fetched and decoded. */
-  available: (sopUid: string) => void;
+  available: (sopUid: string, v: string) => void;
 }
 
 interface Loaded {
@@ -64,7 +66,7 @@ interface Loaded {
 }
 
 const NOTHING: Seen = {
-  index: null, count: 0, loaded: 0, frame: null, window: null, zoom: 1, inverted: false, depth: null, left: null, presets: [], cine: null,
+  index: null, count: 0, loaded: 0, frame: null, shown: null, window: null, zoom: 1, inverted: false, depth: null, left: null, presets: [], cine: null,
   lengths: [], labels: [], failed: null, problem: null,
 };
 
@@ -83,6 +85,7 @@ export class ImageViewport {
   #watch: ResizeObserver | null = null;
   #raf = 0;
   #displaying = false;
+  #shown: Frame | null = null;
   #gone = false;
   #order: readonly ImageView[] = [];
 
@@ -114,6 +117,13 @@ export class ImageViewport {
   /** All stacks of the study in the order of the rail: those not in front are fetched when the one in front is done. */
   expect(views: readonly ImageView[]): void {
     this.#order = views;
+    const contents = new Set(views.map((view) => view.content));
+    for (const [content, coming] of this.#stacks) {
+      if (contents.has(content)) continue;
+      this.#stacks.delete(content); // something has come under it: nothing more is fetched of what it was
+      void coming.then((one) => one.loader.stop()).catch(() => undefined);
+    }
+    if (this.#now !== null) this.#loadedMore();
   }
 
   /** Bring a stack to the front. Throws when its description cannot be had. */
@@ -122,10 +132,21 @@ export class ImageViewport {
     this.stop();
     const stack = await this.#stack(view);
     if (asked !== this.#asked || this.#gone) return;
+    this.#replace(stack);
     for (const other of this.#stacks.values()) void other.then((one) => one.loader.pause(one !== stack)).catch(() => undefined);
     this.#now = stack;
     this.#problem = null;
     await this.show(stack.index);
+  }
+
+  /** A stack that grew or changed takes the place of the one before it: the reader stays where he was, with the same window. */
+  #replace(stack: Loaded): void {
+    const before = this.#now;
+    if (before === null || before === stack || before.view.key !== stack.view.key) return;
+    const at = before.view.frames[before.index];
+    stack.index = Math.max(0, stack.view.frames.findIndex((frame) => frame.sopUid === at?.sopUid && frame.frame === at.frame));
+    stack.window = before.window;
+    stack.inverted = before.inverted;
   }
 
   /** Show one picture of the stack in front; what is on the screen stays until it is there. */
@@ -234,12 +255,11 @@ export class ImageViewport {
 
   // ---- fetching --------------------------------------------------------------------------------------------------
   #stack(view: ImageView): Promise<Loaded> {
-    const key = stackKey(view);
-    const known = this.#stacks.get(key);
+    const known = this.#stacks.get(view.content);
     if (known !== undefined) return known;
     const coming = this.#describe(view);
-    this.#stacks.set(key, coming);
-    coming.catch(() => this.#stacks.delete(key)); // asked for again, it is tried again
+    this.#stacks.set(view.content, coming);
+    coming.catch(() => this.#stacks.delete(view.content)); // asked for again, it is tried again
     return coming;
   }
 
@@ -254,7 +274,8 @@ export class ImageViewport {
       const one = json.get(frame.sopUid);
       return one === undefined || frame.frame > 1 ? null : positionOf(one);
     });
-    const ids = view.frames.map((frame) => `wadors:${series}/instances/${frame.sopUid}/frames/${frame.frame}`);
+    // The library takes the frame's number from the end of the address, so the version stands in the path and not in a query.
+    const ids = view.frames.map((frame) => `wadors:${series}/instances/${frame.sopUid}/versions/${frame.v}/frames/${frame.frame}`);
     view.frames.forEach((frame, i) => {
       const one = json.get(frame.sopUid);
       if (one !== undefined) wadors.metaDataManager.add(ids[i] ?? "", one as never);
@@ -267,11 +288,11 @@ export class ImageViewport {
       ids.length,
       async (i) => {
         await this.#fetch(ids[i] ?? "");
-        const sopUid = view.frames[i]?.sopUid ?? "";
+        const { sopUid = "", v = "" } = view.frames[i] ?? {};
         const rest = (left.get(sopUid) ?? 1) - 1;
         left.set(sopUid, rest);
         // A loop too long to be kept whole counts when its first part is here: the rest comes while it plays.
-        if (rest <= 0 || most < ids.length) this.#told.available(sopUid);
+        if (rest <= 0 || most < ids.length) this.#told.available(sopUid, v);
       },
       { parallel: PARALLEL, most, changed: () => this.#loadedMore() },
     );
@@ -292,7 +313,7 @@ export class ImageViewport {
     const stack = this.#now;
     if (stack?.loader.settled !== true) return;
     if (stack.cine !== null && !this.#played.has(stack.view.key)) this.#playFirst(stack);
-    const next = this.#order.find((view) => !this.#stacks.has(stackKey(view)));
+    const next = this.#order.find((view) => !this.#stacks.has(view.content));
     if (next !== undefined) void this.#stack(next).then((one) => one.loader.focus(0)).catch(() => undefined);
   }
 
@@ -309,7 +330,7 @@ export class ImageViewport {
     const shown = viewport.getImageIds();
     this.#displaying = true;
     try {
-      if (shown.length !== stack.ids.length || shown[0] !== stack.ids[0]) await viewport.setStack([...stack.ids], index);
+      if (shown.length !== stack.ids.length || shown.some((id, i) => id !== stack.ids[i])) await viewport.setStack([...stack.ids], index);
       else await viewport.setImageIdIndex(index);
     } finally {
       this.#displaying = false;
@@ -335,7 +356,7 @@ export class ImageViewport {
   #fail(stack: Loaded, index: number, reason: unknown): void {
     const frame = stack.view.frames[index];
     if (frame === undefined) return;
-    const renderedUrl = `${this.#root}/series/${frame.seriesUid}/instances/${frame.sopUid}/rendered`;
+    const renderedUrl = `${this.#root}/series/${frame.seriesUid}/instances/${frame.sopUid}/rendered?v=${frame.v}`;
     const status = statusOf(reason);
     const final = navigator.onLine && (status === null ? !isNetwork(reason) : status >= 400 && status < 500 && ![401, 408, 423, 429].includes(status));
     this.#problem = { frame, why: wordsOf(reason), renderedUrl, final };
@@ -347,7 +368,10 @@ export class ImageViewport {
     if (stack === null || viewport === null) return;
     const index = stack.ids.indexOf(viewport.getCurrentImageId() ?? "");
     const frame = stack.view.frames[index];
-    if (frame !== undefined) this.#told.painted(stack.view);
+    if (frame !== undefined) {
+      this.#shown = frame;
+      this.#told.painted(stack.view);
+    }
     this.#say();
   };
 
@@ -369,6 +393,7 @@ export class ImageViewport {
       count: stack.ids.length,
       loaded: stack.loader.loaded,
       frame,
+      shown: this.#shown,
       window: index < 0 ? null : shownWindow(viewport),
       zoom: index < 0 ? 1 : zoomOf(viewport),
       inverted: stack.inverted,
@@ -383,9 +408,6 @@ export class ImageViewport {
     };
   }
 }
-
-/** A series that grew by late pictures is another stack. */
-const stackKey = (view: ImageView): string => `${view.key} ${view.frames.length}`;
 
 function presetsOf(json: Json): Preset[] {
   const { windows, explained } = windowsOf(json);

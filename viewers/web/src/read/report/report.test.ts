@@ -167,7 +167,7 @@ describe("the draft", () => {
 });
 
 describe("the signature", () => {
-  const what = { study_id: "1", draft_version: 2, painted: ["a"] };
+  const what = { study_id: "1", draft_version: 2, painted: [{ sop_uid: "a", v: "1" }] };
   const signed = { report_id: "r" } as Signed;
   const ids = (): (() => string) => { let n = 0; return () => `id${++n}`; };
 
