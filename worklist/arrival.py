@@ -160,21 +160,24 @@ def _open(
     now: datetime,
     policy: Policy,
 ) -> None:
-    received = now if last else study.received_at
-    task = ReadingTask(
+    task = new_task(study, now if last else study.received_at, policy)
+    task = replace(task, follows_task=last.id if last else None, follows_report=report_id)
+    unit.tasks.add(task)
+    unit.facts.add(Fact(Happened.TASK_OPENED, now, study.site, study_id=study.id, task_id=task.id))
+
+
+def new_task(study: Study, received_at: datetime, policy: Policy) -> ReadingTask:
+    """An open task for a study, due by the policy from the instant it was received."""
+    return ReadingTask(
         id=uuid.uuid4().hex,
         study_id=study.id,
         site=study.site,
         kind=study.kind,
         priority=study.priority,
         state=TaskState.OPEN,
-        received_at=received,
-        due_at=received + policy.target(study.kind, study.priority),
-        follows_task=last.id if last else None,
-        follows_report=report_id,
+        received_at=received_at,
+        due_at=received_at + policy.target(study.kind, study.priority),
     )
-    unit.tasks.add(task)
-    unit.facts.add(Fact(Happened.TASK_OPENED, now, study.site, study_id=study.id, task_id=task.id))
 
 
 def clock_is_off(acquired_at: datetime | None, received_at: datetime, tolerance: timedelta) -> bool:

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from worklist import critical
 from worklist.errors import Code, Refusal
-from worklist.events import Fact, Happened
+from worklist.events import Happened
 from worklist.person import Caller, Role
 from worklist.policy import Policy
 from worklist.ports import Unit
@@ -47,7 +47,7 @@ def take_effect(unit: Unit, report_id: str, now: datetime, policy: Policy) -> Re
     unit.deliveries.add(Delivery(report.id, report.site, sent_at=now, delivered_at=now))
     _replace_older(unit, report, now)
     for what in (Happened.REPORT_BECAME_FINAL, Happened.REPORT_SENT):
-        unit.facts.add(_fact(what, report, None, now))
+        unit.facts.add(report.fact(what, None, now))
     if report.result is Result.CRITICAL:
         critical.raise_for(unit, report, now, policy)
     return report
@@ -69,7 +69,7 @@ def looked_at(
     unit: Unit, report: Report, caller: Caller, now: datetime, *, first: bool = False
 ) -> None:
     """Somebody has read the text: a fact. `first` says that the delivery became opened by it."""
-    fact = _fact(Happened.REPORT_OPENED, report, caller.name, now)
+    fact = report.fact(Happened.REPORT_OPENED, caller.name, now)
     unit.facts.add(replace(fact, data={"first": True}) if first else fact)
 
 
@@ -87,7 +87,7 @@ def acknowledge(unit: Unit, report_id: str, caller: Caller, now: datetime) -> De
     if delivery.acknowledged_at is None:
         delivery = replace(delivery, acknowledged_at=now, acknowledged_by=caller.name)
         unit.deliveries.save(delivery)
-        unit.facts.add(_fact(Happened.REPORT_ACKNOWLEDGED, report, caller.name, now))
+        unit.facts.add(report.fact(Happened.REPORT_ACKNOWLEDGED, caller.name, now))
     return delivery
 
 
@@ -103,16 +103,4 @@ def _replace_older(unit: Unit, report: Report, now: datetime) -> None:
     unit.reports.save(older)
     unit.notices.tell_openers(older, "replaced", now)
     critical.close(unit, older, now, "replaced")
-    unit.facts.add(_fact(Happened.REPORT_REPLACED, older, report.author, now))
-
-
-def _fact(what: Happened, report: Report, who: str | None, now: datetime) -> Fact:
-    return Fact(
-        what,
-        now,
-        report.site,
-        who=who,
-        study_id=report.study_id,
-        task_id=report.task_id,
-        report_id=report.id,
-    )
+    unit.facts.add(older.fact(Happened.REPORT_REPLACED, report.author, now))

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from worklist.errors import Code, Refusal
+from worklist.events import Fact, Happened
 
 # what a phrase leaves for the reader to fill in
 BLANK = "__"
@@ -133,6 +134,18 @@ class Report:
     def outdated(self) -> "Report":
         """The study has grown since this version was signed."""
         return replace(self, study_newer=True)
+
+    def fact(self, what: Happened, who: str | None, at: datetime) -> Fact:
+        """The fact that this happened to this version."""
+        return Fact(
+            what,
+            at,
+            self.site,
+            who=who,
+            study_id=self.study_id,
+            task_id=self.task_id,
+            report_id=self.id,
+        )
 
     def _to(self, state: ReportState, **changes: object) -> "Report":
         if (self.state, state) not in _ALLOWED:

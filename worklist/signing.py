@@ -1,11 +1,10 @@
 """What exactly is signed, and by whom?"""
 
-import uuid
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from worklist import critical, delivery
-from worklist.arrival import Study, open_again
+from worklist.arrival import Study, new_task, open_again
 from worklist.errors import Code, Refusal
 from worklist.events import Fact, Happened
 from worklist.person import Caller, Role
@@ -170,7 +169,7 @@ def keep(
     unit.reports.add(report)
     unit.tasks.save(checked.task.completed())
     unit.jobs.drop(lease_key(seen.task.id))
-    unit.facts.add(_fact(Happened.REPORT_SIGNED, report, reader.name, now))
+    unit.facts.add(report.fact(Happened.REPORT_SIGNED, reader.name, now))
     if at_once:
         return delivery.take_effect(unit, report.id, stands_at, policy)
     unit.jobs.put("deliver", f"deliver:{report.id}", report.effective_at, {"report_id": report.id})
@@ -194,7 +193,7 @@ def take_back(
         )
     unit.reports.save(report.taken_back())
     unit.jobs.drop(f"deliver:{report.id}")
-    unit.facts.add(_fact(Happened.REPORT_TAKEN_BACK, report, reader.name, now))
+    unit.facts.add(report.fact(Happened.REPORT_TAKEN_BACK, reader.name, now))
     newest = unit.tasks.lock(unit.tasks.of_study(task.study_id)[0].id)
     if newest.id == task.id:
         return _again(unit, task, report, now, policy)
@@ -205,9 +204,7 @@ def take_back(
         return newest
     if unit.drafts.get(newest.id, reader.name) is None:
         unit.drafts.save(_text_of(report, newest.id, reader.name, now))
-    unit.facts.add(
-        replace(_fact(Happened.TASK_CLAIMED, report, reader.name, now), task_id=newest.id)
-    )
+    unit.facts.add(replace(report.fact(Happened.TASK_CLAIMED, reader.name, now), task_id=newest.id))
     return _again(unit, newest, report, now, policy)
 
 
@@ -220,7 +217,7 @@ def withdraw(
     unit.reports.save(report)
     unit.notices.tell_openers(report, "withdrawn", now)
     critical.close(unit, report, now, "withdrawn")
-    unit.facts.add(_fact(Happened.REPORT_WITHDRAWN, report, caller.name, now))
+    unit.facts.add(report.fact(Happened.REPORT_WITHDRAWN, caller.name, now))
     if not unit.reports.in_force_of_study(report.study_id):
         open_again(unit, unit.studies.lock(report.study_id), report.id, now, policy)
     return report
@@ -240,15 +237,8 @@ def begin_replacement(
         raise Refusal(
             Code.ALREADY_CLAIMED, "This study is already on the worklist.", who=None, since=None
         )
-    task = ReadingTask(
-        id=uuid.uuid4().hex,
-        study_id=study.id,
-        site=study.site,
-        kind=study.kind,
-        priority=study.priority,
-        state=TaskState.OPEN,
-        received_at=now,
-        due_at=now + policy.target(study.kind, study.priority),
+    task = replace(
+        new_task(study, now, policy),
         follows_task=report.task_id,
         follows_report=report.id,
         return_note=reasoned(reason),
@@ -299,15 +289,3 @@ def _signed_here(unit: Unit, report_id: str, caller: Caller) -> Report:
         caller.require(Role.REVIEWER, Role.COORDINATOR)
     unit.studies.lock(found.study_id)
     return unit.reports.lock(report_id)
-
-
-def _fact(what: Happened, report: Report, who: str, now: datetime) -> Fact:
-    return Fact(
-        what,
-        now,
-        report.site,
-        who=who,
-        study_id=report.study_id,
-        task_id=report.task_id,
-        report_id=report.id,
-    )
