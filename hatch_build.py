@@ -46,7 +46,8 @@ class Node:
             **os.environ,
             "PATH": f"{self.folder}{os.pathsep}{os.environ.get('PATH', '')}",
         }
-        done = subprocess.run([*self.npm, *arguments], cwd=folder, env=environment, check=False)
+        command = [*self.npm, "--loglevel=error", *arguments]
+        done = subprocess.run(command, cwd=folder, env=environment, check=False)
         if done.returncode:
             raise SystemExit(f"npm {arguments[0]} failed in {folder} (status {done.returncode})")
 
@@ -162,7 +163,7 @@ def build_front_end(root: Path) -> None:
     node = find_node()
     install_packages(node, web)
     say(f"front end ({node.origin})")
-    node.run("run", "build", folder=web)
+    node.run("run", "--silent", "build", "--", "--logLevel", "error", folder=web)
     write_licences(web, web / "dist" / "third-party-licences.txt")
     stamp.write_text(value, encoding="utf-8")
 
