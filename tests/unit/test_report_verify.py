@@ -3,6 +3,7 @@
 import hashlib
 import io
 import random
+import re
 from datetime import UTC, datetime, timedelta
 from functools import cache
 
@@ -131,6 +132,23 @@ def test_one_changed_byte_anywhere_and_it_says_no(verifier):
             altered = bytearray(pdf)
             altered[position] ^= mask
             assert not verifier(bytes(altered)).genuine, (position, mask)
+
+
+def test_another_encoding_of_the_same_values_counts():
+    """Lengths that reach into the room behind, and unused bits of a signature, say nothing new."""
+    pdf = signed()
+    (one,) = PdfFileReader(io.BytesIO(pdf)).embedded_signatures
+    start, after = int(one.byte_range[1]), int(one.byte_range[2])
+    der = bytes.fromhex(pdf[start + 1 : after - 1].decode("ascii"))
+    # ecdsa-with-SHA256 or -SHA384, then BIT STRING, its length, the number of unused bits (0)
+    bits = [
+        found.end() for found in re.finditer(rb"\x2a\x86\x48\xce\x3d\x04\x03[\x02\x03]\x03.", der)
+    ]
+    assert len(bits) >= 3
+    for place in (2, 3, *bits):
+        altered = bytearray(pdf)
+        altered[start + 2 + 2 * place] ^= 1
+        assert not ask(bytes(altered)).genuine, place
 
 
 def test_even_the_case_of_a_hex_digit_in_the_signature_counts():
