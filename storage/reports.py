@@ -105,11 +105,6 @@ class Reports:
         rows = self._connection.execute(_of_study, {"study_key": study_id})
         return [report_of(row) for row in rows]
 
-    def current_of_study(self, study_id: int) -> Report | None:
-        """The newest final version."""
-        final = [one for one in self.of_study(study_id) if one.state is ReportState.FINAL]
-        return final[-1] if final else None
-
     def in_force_of_study(self, study_id: int) -> list[Report]:
         """Versions that are signed or final."""
         states = (ReportState.SIGNED, ReportState.FINAL)
