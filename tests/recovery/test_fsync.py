@@ -78,7 +78,7 @@ def calls(text: str) -> list[Call]:
             began, head = open_ones.pop(pid, (number, f"{resumed['name']}("))
             rest = head + resumed["rest"]
         elif rest.endswith(_UNFINISHED):
-            open_ones[pid] = (number, rest.removesuffix(_UNFINISHED))
+            open_ones[pid] = (number, rest.removesuffix(_UNFINISHED).rstrip())
             continue
         else:
             began = number
@@ -171,6 +171,18 @@ def every_answer(trace: list[Call], dicom_port: int, web_port: int) -> Iterator[
     *_, draft, signed = answers(trace, web_port, "HTTP/1.1 200 OK")
     require_durable(trace, "report", draft.began, signed)
     yield "report"
+
+
+def test_a_call_that_is_interrupted_is_read_like_any_other():
+    interrupted = calls(
+        "7 1.0 fsync(23</data/objects/dicom> <unfinished ...>\n"
+        "8 1.1 fsync(24</data/index.sqlite-wal>) = 0\n"
+        "7 1.2 <... fsync resumed>) = 0\n"
+    )
+    assert [(one.path, one.began, one.done) for one in interrupted] == [
+        ("/data/index.sqlite-wal", 1, 1),
+        ("/data/objects/dicom", 0, 2),
+    ]
 
 
 @pytest.mark.strace
