@@ -293,4 +293,7 @@ def _device(row: Row[Any]) -> Device:
         row.port,
         row.modality,
         bool(row.one_per_image),
+        row.certificate,
+        bool(row.tls),
+        bool(row.returns_reports),
     )

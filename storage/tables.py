@@ -107,6 +107,24 @@ device = Table(
     Column("modality", String(16)),
     Column("one_per_image", Boolean, nullable=False, server_default=text("false")),
     Column("last_seen_at", Instant),
+    # SHA-256 of the certificate it must show, in hex
+    Column("certificate", DIGEST),
+    Column("tls", Boolean, nullable=False, server_default=text("false")),
+    Column("returns_reports", Boolean, nullable=False, server_default=text("false")),
+)
+
+# who called and was not let in; "" where there is no such thing
+refused_caller = Table(
+    "refused_caller",
+    metadata,
+    Column("calling", String(16), primary_key=True),
+    Column("called", String(16), primary_key=True),
+    Column("address", String(64), primary_key=True),
+    Column("certificate", DIGEST, primary_key=True),
+    Column("why", String(32), nullable=False),
+    Column("times", Integer, nullable=False),
+    Column("first_at", Instant, nullable=False),
+    Column("last_at", Instant, nullable=False),
 )
 
 account = Table(

@@ -45,6 +45,8 @@ class Device:
     """An Application Entity that may call. `called` and `host` narrow it when Sites share a
     calling title.
 
+    `certificate` is the SHA-256 (hex) of the client certificate it must show; `tls` means that it
+    calls, and is called, over TLS only; `returns_reports` that signed reports are sent to it.
     `modality` may be set by the engineer ("ECG" for a cart that sends PDFs); `one_per_image` is
     learned: the device opens one association per image, so the end of an association says nothing
     about the study.
@@ -58,6 +60,9 @@ class Device:
     port: int | None = None
     modality: str | None = None
     one_per_image: bool = False
+    certificate: str | None = None
+    tls: bool = False
+    returns_reports: bool = False
 
 
 def checked_site(site: Site) -> Site:
