@@ -11,11 +11,11 @@ from typing import TextIO
 
 from gateway.policy_file import read_policy
 from gateway.settings import Settings
+from gateway.stores import open_index, open_objects
 from gateway.vault import Vault, open_vault
-from storage.index import Index, IndexUnit, open_engine, sqlite_path
+from storage.index import Index, IndexUnit, sqlite_path
 from storage.ingest import Ingest
-from storage.migrate import upgrade
-from storage.objects import LocalObjects, Objects
+from storage.objects import Objects
 from worklist.errors import Code, Refusal
 from worklist.policy import Policy
 
@@ -61,17 +61,18 @@ def assemble(settings: Settings, now: Callable[[], datetime] = utc_now) -> Parts
     policy = read_policy(settings.policy)
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     lock = own(settings) if sqlite_path(settings.index_url) else None
-    upgrade(settings.index_url)
-    index = Index(open_engine(settings.index_url))
+    index = None
     try:
+        index = open_index(settings)
         _require_secret(settings, index)
+        objects = open_objects(settings)
     except Refusal:
-        index.close()
+        if index is not None:
+            index.close()
         if lock is not None:
             lock.close()
         raise
     vault = open_vault(settings.secret_path)
-    objects = LocalObjects(settings.data_dir / "objects", settings.min_free_bytes)
     ingest = Ingest(index, objects, policy, now)
     return Parts(settings, policy, index, objects, ingest, vault, now, lock)
 

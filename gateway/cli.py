@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -66,16 +67,8 @@ def parser() -> argparse.ArgumentParser:
     site.add_parser("list", help="every site")
 
     device = _group(verbs, "device", "AE Titles that may call")
-    add = device.add_parser("add", help="register a device")
-    add.add_argument("site", metavar="SITE")
-    add.add_argument("ae_title", metavar="AE_TITLE")
-    add.add_argument("--called", metavar="ALIAS", help="only under this called AE Title")
-    add.add_argument("--host", help="only from this address; with --port also a destination")
-    add.add_argument("--port", type=_port)
-    add.add_argument(
-        "--modality", help="what the device makes, such as ECG for a cart that sends PDFs"
-    )
-    device.add_parser("list", help="every device")
+    _registering(device)
+    _trying(verbs, device)
 
     user = _group(verbs, "user", "people")
     add = user.add_parser("add", help="add a person; the password comes on standard input")
@@ -108,6 +101,43 @@ def parser() -> argparse.ArgumentParser:
     return root
 
 
+def _registering(device: Any) -> None:
+    """Who may call, who may not, and who has tried."""
+    add = device.add_parser("add", help="register a device")
+    add.add_argument("site", metavar="SITE")
+    add.add_argument("ae_title", metavar="AE_TITLE")
+    add.add_argument("--called", metavar="ALIAS", help="only under this called AE Title")
+    add.add_argument(
+        "--host", help="only from this address or host name; with --port also a destination"
+    )
+    add.add_argument("--port", type=_port)
+    add.add_argument(
+        "--modality", help="what the device makes, such as ECG for a cart that sends PDFs"
+    )
+    add.add_argument("--tls", action="store_true", help="only over TLS, in both directions")
+    add.add_argument(
+        "--certificate",
+        metavar="FILE.pem|SHA256|any",
+        help="only with this client certificate, or with any that is trusted; over TLS",
+    )
+    add.add_argument("--returns-reports", action="store_true", help="signed reports are sent to it")
+    remove = device.add_parser("remove", help="it may not call any more; what it sent stays")
+    remove.add_argument("site", metavar="SITE")
+    remove.add_argument("ae_title", metavar="AE_TITLE")
+    remove.add_argument("--called", metavar="ALIAS", help="the one under this called AE Title")
+    remove.add_argument("--host", help="the one at this address")
+    device.add_parser("refused", help="who called and was turned away")
+
+
+def _trying(verbs: Any, device: Any) -> None:
+    """What an engineer asks for beside the two ends of a connection."""
+    device.add_parser("list", help="every device")
+    test = device.add_parser("test", help="try everything between a device and the gateway")
+    test.add_argument("ae_title", metavar="AE_TITLE")
+    test.add_argument("--site", dest="at_site", help="whose device, where several have this title")
+    verbs.add_parser("conformance", help="the DICOM conformance statement, as Markdown")
+
+
 def _run(given: argparse.Namespace, settings: Settings) -> int:
     if given.verb == "settings":
         for name, sentence, value in described(settings):
@@ -119,6 +149,8 @@ def _run(given: argparse.Namespace, settings: Settings) -> int:
         return serve(settings, given.only or ROLES)
     if given.verb == "upgrade":
         return _upgrade(settings)
+    if given.verb == "conformance":
+        return _on_the_data("conformance", {}, settings)
     return _on_the_data(f"{given.verb} {given.action}", _values(given), settings)
 
 
@@ -130,10 +162,21 @@ def _on_the_data(command: str, values: dict[str, Any], settings: Settings) -> in
     if answer is None:
         answer = _here(command, values, settings)
     if answer["out"]:
-        print(answer["out"])
+        print(_coloured(answer["out"]) if command == "device test" else answer["out"])
     if answer["error"]:
         print(f"teleread: {answer['error']}", file=sys.stderr)
     return int(answer["code"])
+
+
+def _coloured(text: str) -> str:
+    """The first word of each line in its own colour, on a terminal."""
+    if not sys.stdout.isatty():
+        return text
+    return re.sub(
+        r"(?m)^(green|red)\b",
+        lambda found: f"\x1b[{32 if found[1] == 'green' else 31}m{found[1]}\x1b[0m",
+        text,
+    )
 
 
 def _here(command: str, values: dict[str, Any], settings: Settings) -> dict[str, Any]:
@@ -148,17 +191,20 @@ def _here(command: str, values: dict[str, Any], settings: Settings) -> dict[str,
 
 
 def _upgrade(settings: Settings) -> int:
+    from contextlib import nullcontext
+
     from gateway.assemble import own
     from gateway.local import hand_over
-    from storage.migrate import upgrade
+    from gateway.stores import upgrade_index
+    from storage.index import sqlite_path
 
     running = hand_over(settings.data_dir, {"command": "upgrade", "given": {}})
     if running is not None:
         print(running["out"])
         return int(running["code"])
     settings.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with own(settings):
-        done = upgrade(settings.index_url)
+    with own(settings) if sqlite_path(settings.index_url) else nullcontext():
+        done = upgrade_index(settings)
     print("The schema is up to date now." if done else "The schema was up to date already.")
     return 0
 
@@ -167,6 +213,8 @@ def _values(given: argparse.Namespace) -> dict[str, Any]:
     """What a command was given, as JSON values; a password comes from standard input, never from
     arguments."""
     values = {k: v for k, v in vars(given).items() if k not in ("verb", "action", "password_stdin")}
+    if os.path.isfile(values.get("certificate") or ""):  # noqa: PTH113
+        values["certificate"] = os.path.abspath(values["certificate"])  # noqa: PTH100
     if "file" in values:
         values["file"] = os.path.abspath(values["file"])  # noqa: PTH100 - the server has another folder
     if getattr(given, "password_stdin", False):

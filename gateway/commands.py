@@ -14,12 +14,20 @@ from typing import Any
 
 from gateway import people
 from gateway.assemble import Parts
+from gateway.device_commands import (
+    device_add,
+    device_list,
+    device_refused,
+    device_remove,
+    device_test,
+)
+from gateway.dicom import conformance
 from gateway.verify import verify_document
 from storage.index import IndexUnit
 from worklist.errors import Code, Refusal
 from worklist.events import Fact, Happened
 from worklist.person import Person, roles_of
-from worklist.site import Site, SiteKind, checked_ae_title, checked_site
+from worklist.site import Site, SiteKind, checked_site
 
 # what a command prints; an exit code other than 0 is for answers such as "not genuine"
 Answer = tuple[int, str]
@@ -62,36 +70,9 @@ def site_list(parts: Parts, _: argparse.Namespace) -> Answer:
     return 0, "\n".join(lines) or "There is no site yet. Begin with: teleread site add"
 
 
-def device_add(parts: Parts, given: argparse.Namespace) -> Answer:
-    """Register an AE Title that may call."""
-    if given.port is not None and not given.host:
-        raise Refusal(Code.INVALID, "--port needs --host.")
-    with parts.new_unit() as unit:
-        site = unit.people.site(given.site)
-        unit.people.add_device(
-            site=site.key,
-            ae_title=checked_ae_title(given.ae_title),
-            called=checked_ae_title(given.called) if given.called else None,
-            host=given.host,
-            port=given.port,
-            modality=given.modality,
-            one_per_image=False,
-        )
-        _tell(parts, unit, site.key, device_added=given.ae_title)
-    return 0, f"Device {given.ae_title} may call for {site.key}."
-
-
-def device_list(parts: Parts, _: argparse.Namespace) -> Answer:
-    """One line for each device."""
-    with parts.view() as unit:
-        devices = unit.people.devices()
-    lines = [
-        "\t".join(
-            (one.site, one.ae_title, one.called or "-", one.host or "-", str(one.port or "-"))
-        )
-        for one in devices
-    ]
-    return 0, "\n".join(lines) or "There is no device yet. Begin with: teleread device add"
+def conformance_statement(parts: Parts, _: argparse.Namespace) -> Answer:
+    """The DICOM conformance statement, as the gateway runs now."""
+    return 0, conformance.statement(parts)
 
 
 def user_add(parts: Parts, given: argparse.Namespace) -> Answer:
@@ -160,6 +141,10 @@ COMMANDS: Mapping[str, Callable[[Parts, argparse.Namespace], Answer]] = {
     "site list": site_list,
     "device add": device_add,
     "device list": device_list,
+    "device refused": device_refused,
+    "device remove": device_remove,
+    "device test": device_test,
+    "conformance": conformance_statement,
     "user add": user_add,
     "user password": user_password,
     "token add": token_add,

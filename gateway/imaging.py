@@ -127,16 +127,17 @@ class Images:
                 self._plans.popitem(last=False)
         return made
 
-    def metadata(self, row: Row[Any], address: str) -> bytes:
-        """The attributes as one DICOM JSON object (PS3.18 F), its bulk data below `address`."""
+    def metadata(self, row: Row[Any], address: str, as_labelled: bool = False) -> bytes:
+        """The attributes as one DICOM JSON object (PS3.18 F), its bulk data below `address`;
+        `as_labelled`: its text as the label says, not as what the bytes are."""
 
         def make() -> bytes:
             def bulk(path: str) -> str:
                 return f"{address}/bulkdata/{path}?v={version_of(row)}"
 
-            return _json(metadata(self.whole(row), bulk=bulk))
+            return _json(metadata(self.whole(row), bulk=bulk, as_labelled=as_labelled))
 
-        return self._metadata.of((row.locator, address), make)
+        return self._metadata.of((row.locator, address, str(as_labelled)), make)
 
     def thumbnail(self, row: Row[Any], edge: int) -> bytes:
         """The middle frame as JPEG, no edge longer than `edge`. Raises `Unreadable`."""
@@ -212,10 +213,12 @@ def identity(row: Row[Any], study: Study) -> bytes:
     return _json({tag: {"vr": "UI", "Value": [value]} for tag, value in values.items()})
 
 
-def readable_metadata(images: Images, row: Row[Any], study: Study, address: str) -> bytes:
+def readable_metadata(
+    images: Images, row: Row[Any], study: Study, address: str, as_labelled: bool = False
+) -> bytes:
     """The metadata of one instance among others: a broken one must not hide the rest."""
     try:
-        return images.metadata(row, address)
+        return images.metadata(row, address, as_labelled)
     except Unreadable:
         return identity(row, study)
 

@@ -20,6 +20,7 @@ from gateway import people
 from gateway.assemble import Parts
 from gateway.people import Seat
 from storage.index import IndexUnit
+from storage.postgres import Undecided
 from viewers.ecg.dicom import read_recordings
 from viewers.ecg.page import page_svg
 from viewers.image.instance import open_instance
@@ -79,7 +80,7 @@ def sign(parts: Parts, seat: Seat, task_id: str, request: SignRequest) -> Report
             CERTIFICATE_ENDED.
     """
     now = parts.now()
-    with parts.view() as unit:
+    with parts.new_unit() as unit:  # the check holds the rows it looks at
         first = signing.repeated(unit, seat.caller, request)
         if first is not None:
             return first
@@ -99,6 +100,8 @@ def sign(parts: Parts, seat: Seat, task_id: str, request: SignRequest) -> Report
     )
     try:
         report = _keep(parts, seat.caller, request, ready, sealed, report_id, now)
+    except Undecided:  # the report may be there, and then it needs its document
+        raise
     except BaseException:
         _forget(parts, locator)
         raise

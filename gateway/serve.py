@@ -11,11 +11,14 @@ from typing import Any
 from gateway import commands
 from gateway.assemble import Parts, assemble, raise_limits
 from gateway.dicom.ae import DicomEdge
+from gateway.dicom.tls import require_tls_settings
 from gateway.local import LocalServer
 from gateway.logs import configure_logging
 from gateway.settings import Settings, require_safe_listening
+from gateway.stores import prove
 from gateway.web.server import WebEdge
 from gateway.worker import Worker
+from worklist.errors import Refusal
 from worklist.person import Role
 
 log = logging.getLogger("teleread.serve")
@@ -31,7 +34,7 @@ class Gateway:
     def __init__(self, parts: Parts, only: Collection[str] = ROLES) -> None:
         self.parts = parts
         self.dicom = DicomEdge(parts) if "dicom" in only else None
-        self.web = WebEdge(parts) if "web" in only else None
+        self.web = WebEdge(parts, self.dicom) if "web" in only else None
         self.worker = Worker(parts) if "worker" in only else None
         self.local = LocalServer(parts.settings.data_dir, self._command) if parts.lock else None
 
@@ -73,11 +76,17 @@ def serve(
     """
     configure_logging(settings.log_level)
     require_safe_listening(settings)
+    require_tls_settings(settings)
     raise_limits()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     parts = assemble(settings)
+    try:
+        prove(parts.objects)
+    except Refusal:
+        parts.close()
+        raise
     before(parts)
     gateway = Gateway(parts, only)
     gateway.start()

@@ -1,11 +1,12 @@
 """Which settings are there, and what does each one say?"""
 
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -31,12 +32,39 @@ class Settings(BaseSettings):
     database_url: str | None = Field(
         None, description="SQLAlchemy URL of the index; SQLite in the data folder without it."
     )
-    objects: Literal["files"] = Field(
-        "files", description="Where objects are kept: files in the data folder."
+    objects: Literal["files", "s3"] = Field(
+        "files", description="Where objects are kept: files in the data folder, or an s3 store."
+    )
+    s3_endpoint: str | None = Field(None, description="Address of the S3 store, http or https.")
+    s3_bucket: str | None = Field(None, description="Bucket that holds the objects.")
+    s3_access_key: str | None = Field(None, description="Name of the key to the S3 store.")
+    s3_secret_key: SecretStr | None = Field(None, description="Secret of the key to the S3 store.")
+    s3_region: str = Field("us-east-1", description="Region requests are signed for.")
+    s3_prefix: str = Field(
+        "", description="What the names of all objects in the bucket begin with."
+    )
+    s3_encryption: str = Field(
+        "", description="Encryption at rest asked of the S3 store: AES256 or aws:kms:KEY-ID."
+    )
+    s3_ca_file: Path | None = Field(
+        None, description="Authorities (PEM) of the S3 store's certificate, if not the machine's."
     )
     ae_title: str = Field("TELEREAD", description="The gateway's own AE Title.")
     dicom_host: str = Field("127.0.0.1", description="Address on which DICOM devices are awaited.")
     dicom_port: int = Field(11112, description="Port on which DICOM devices are awaited.")
+    dicom_tls_port: int | None = Field(
+        None, description="Port on which DICOM devices are awaited over TLS; none without it."
+    )
+    dicom_tls_cert: Path | None = Field(
+        None, description="Certificate chain (PEM) that is shown to DICOM devices."
+    )
+    dicom_tls_key: Path | None = Field(
+        None, description="Private key (PEM) of that certificate, without a password."
+    )
+    dicom_tls_ca: Path | None = Field(
+        None,
+        description="Certificates (PEM) that devices are trusted by: authorities, or their own.",
+    )
     web_host: str = Field("127.0.0.1", description="Address of the web server.")
     web_port: int = Field(8080, description="Port of the web server.")
     web_tls_cert: Path | None = Field(
@@ -76,8 +104,12 @@ class Settings(BaseSettings):
 
     @property
     def index_url(self) -> str:
-        """The URL of the index."""
-        return self.database_url or f"sqlite:///{self.data_dir / 'index.sqlite'}"
+        """The URL of the index, with the driver's name."""
+        url = self.database_url or f"sqlite:///{self.data_dir / 'index.sqlite'}"
+        for scheme in ("postgresql://", "postgres://"):
+            if url.startswith(scheme):
+                return f"postgresql+psycopg://{url.removeprefix(scheme)}"
+        return url
 
     @property
     def secret_path(self) -> Path:
@@ -136,6 +168,7 @@ def described(settings: Settings) -> list[tuple[str, str, str]]:
 
 def _masked(value: object) -> str:
     text = "" if value is None else str(value)
+    text = re.sub(r"(?i)([?&]password=)[^&]*", r"\1***", text)
     head, separator, tail = text.partition("://")
     if not separator or "@" not in tail:
         return text

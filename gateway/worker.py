@@ -7,7 +7,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from gateway.assemble import Parts
-from worklist import arrival, critical, delivery, reading
+from gateway.dicom.commitment import commit
+from gateway.dicom.send import send
+from worklist import arrival, critical, delivery, procedure, reading
 from worklist.errors import Refusal
 
 log = logging.getLogger("teleread.worker")
@@ -24,10 +26,11 @@ GATHER = 0.05
 Work = Callable[[Parts, Mapping[str, Any], datetime], datetime | None]
 
 
-def settle(parts: Parts, payload: Mapping[str, Any], now: datetime) -> None:
-    """The study's quiet time is over."""
+def settle(parts: Parts, payload: Mapping[str, Any], now: datetime) -> datetime | None:
+    """The study's quiet time may be over."""
+    study_id, released_at = payload["study_id"], payload.get("released_at")
     with parts.new_unit() as unit:
-        arrival.settle(unit, payload["study_id"], now, parts.policy)
+        return arrival.settle_if_quiet(unit, study_id, released_at, now, parts.policy)
 
 
 def lease(parts: Parts, payload: Mapping[str, Any], now: datetime) -> datetime | None:
@@ -48,11 +51,20 @@ def escalate(parts: Parts, payload: Mapping[str, Any], now: datetime) -> None:
         critical.escalate(unit, payload["critical_id"], now)
 
 
+def expect(parts: Parts, payload: Mapping[str, Any], now: datetime) -> datetime | None:
+    """A device has ended a procedure step: is everything here that it made?"""
+    with parts.new_unit() as unit:
+        return procedure.look(unit, payload["step_id"], now, parts.policy)
+
+
 WORK: Mapping[str, Work] = {
     "settle": settle,
     "lease": lease,
     "deliver": deliver,
     "escalate": escalate,
+    "expect": expect,
+    "commit": commit,
+    "send": send,
 }
 
 

@@ -7,13 +7,14 @@ for its identifiers an instance is refused.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta, timezone
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any, Final, Literal
 from zoneinfo import ZoneInfo
 
 from storage.charset import Text, text_of
-from storage.scan import PIXEL_DATA, Buffer, Scan, scan
+from storage.dates import day_of, instant_of, instant_of_text, offset_of
+from storage.scan import PIXEL_DATA, TRANSFER_SYNTAXES, Buffer, Element, Scan, scan
 from worklist.errors import Code, Refusal
 from worklist.patient import Patient
 
@@ -35,6 +36,7 @@ _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _ECG_WORDS = re.compile(r"(?<![A-Za-z])(ECG|EKG)(?![A-Za-z])|心电", re.IGNORECASE)
 _PIXELS = (PIXEL_DATA, 0x7FE00008, 0x7FE00009)
 _PIXEL_PROVIDER: Final = 0x00287FE0
+_PRESENT: Final = frozenset({*_PIXELS, _PIXEL_PROVIDER})
 _REQUEST: Final = 0x00400275  # Request Attributes Sequence
 
 # Values beyond the columns that answers to queries carry (PS3.18 section 10.6), by tag and VR.
@@ -68,7 +70,8 @@ class Header:
     """What one instance says about itself. Texts are safe to show; absent ones are None.
 
     Dates and times (DA, TM, DT) are strings as received. `character_set` holds the terms of
-    (0008,0005) by which the data set's text should be read, corrected where `charset_guessed`.
+    (0008,0005) by which the data set's text should be read, corrected where `charset_guessed`:
+    then `labelled` is what it says and `charset_confidence` (0 to 1) how sure the correction is.
     `attributes` is a DICOM JSON object (PS3.18 annex F) of further values.
     """
 
@@ -108,6 +111,8 @@ class Header:
     institution_name: str | None
     character_set: tuple[str, ...]
     charset_guessed: bool
+    labelled: tuple[str, ...] = ()
+    charset_confidence: float = 1.0
     attributes: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -127,15 +132,15 @@ class Header:
         Times without an offset of their own are read by Timezone Offset From UTC (0008,0201, PS3.3
         C.12.1.1.8), else in the zone of the Site.
         """
-        offset = _offset(self.timezone_offset or "") or zone
+        offset = offset_of(self.timezone_offset or "") or zone
         pairs = (
             (self.acquisition_date, self.acquisition_time),
             (self.content_date, self.content_time),
             (self.study_date, self.study_time),
         )
-        found = _date_time(self.acquisition_datetime, offset)
+        found = instant_of_text(self.acquisition_datetime, offset)
         for day, clock in pairs:
-            found = found or _combined(day, clock, offset)
+            found = found or instant_of(day, clock, offset)
         return found
 
 
@@ -146,6 +151,97 @@ def read_header(dataset: Buffer, transfer_syntax: str) -> Header:
     identifiers that are missing (MISSING_UID) or break PS3.5 section 9.1 (INVALID_UID).
     """
     found = scan(dataset, transfer_syntax)
+    series = found.raw(0x0020000E, 256) or b""
+    before = _recent.get(series)
+    if before is not None and before.values == _values(found, transfer_syntax, before.tags):
+        return _next_of_series(before, found)
+    noted = _Noted(found.elements)
+    header, text = _read(replace(found, elements=noted))
+    tags = tuple(noted.tags - _OWN)
+    if len(_recent) >= _MOST_RECENT:
+        _recent.clear()
+    _recent[series] = _Before(
+        tags, _values(found, transfer_syntax, tags), header, replace(text, scan=_NOTHING)
+    )
+    return header
+
+
+# --- the next instance of a series -------------------------------------------------------------
+# says the same as the one before, but for a few elements. Which elements a header was made of is
+# noted while it is made: where all of them are the same bytes again, only its own are read.
+
+_OWN: Final = frozenset(
+    {0x00080018, 0x00200013}  # SOP Instance UID, Instance Number
+    | {0x00080022, 0x00080032, 0x0008002A, 0x00080023, 0x00080033}  # acquisition, content
+)
+_NOTHING: Final = Scan(b"", 0, TRANSFER_SYNTAXES["1.2.840.10008.1.2.1"], {})
+_MOST_RECENT: Final = 256
+_LONGEST: Final = 8192
+
+
+class _Noted(dict[int, Element]):
+    """Elements that remember which tags were asked for."""
+
+    def __init__(self, elements: dict[int, Element]) -> None:
+        super().__init__(elements)
+        self.tags: set[int] = set()
+
+    def __contains__(self, tag: object) -> bool:
+        return isinstance(tag, int) and self.get(tag) is not None
+
+    def __getitem__(self, tag: int) -> Element:
+        self.tags.add(tag)
+        return super().__getitem__(tag)
+
+    def get(self, tag: int, default: Any = None) -> Any:
+        self.tags.add(tag)
+        return super().get(tag, default)
+
+
+@dataclass(frozen=True)
+class _Before:
+    """A header, what it was made of, and how its text is read."""
+
+    tags: tuple[int, ...]
+    values: list[object]
+    header: Header
+    text: Text
+
+
+_recent: dict[bytes, _Before] = {}
+
+
+def _values(found: Scan, transfer_syntax: str, tags: tuple[int, ...]) -> list[object]:
+    """What stands under these tags; of pixels only whether they are there. Long values are never
+    the same."""
+    values: list[object] = [transfer_syntax, found.size == len(found.data)]
+    elements, data = found.elements, found.data
+    for tag in tags:
+        element = elements.get(tag)
+        if element is None or tag in _PRESENT:
+            values.append(element is not None)
+        elif element.end - element.start > _LONGEST:
+            values.append(object())
+        else:
+            values.append((element.vr, bytes(data[element.start : element.end])))
+    return values
+
+
+def _next_of_series(before: _Before, found: Scan) -> Header:
+    text = replace(before.text, scan=found)
+    return replace(
+        before.header,
+        sop_uid=_uid(found, 0x00080018, "SOP Instance UID"),
+        instance_number=text.integer(0x00200013),
+        acquisition_date=text.line(0x00080022, 32),
+        acquisition_time=text.line(0x00080032, 32),
+        acquisition_datetime=text.line(0x0008002A, 64),
+        content_date=text.line(0x00080023, 32),
+        content_time=text.line(0x00080033, 32),
+    )
+
+
+def _read(found: Scan) -> tuple[Header, Text]:
     sop_class = _uid(found, 0x00080016, "SOP Class UID")
     sop_uid = _uid(found, 0x00080018, "SOP Instance UID")
     study_uid = _uid(found, 0x0020000D, "Study Instance UID")
@@ -154,7 +250,7 @@ def read_header(dataset: Buffer, transfer_syntax: str) -> Header:
     text = text_of(found)
     request = next((text_of(item, text) for item in found.items(_REQUEST)), None)
     kind = _kind(found, text, sop_class)
-    return Header(
+    header = Header(
         study_uid=study_uid,
         series_uid=series_uid,
         sop_uid=sop_uid,
@@ -191,8 +287,11 @@ def read_header(dataset: Buffer, transfer_syntax: str) -> Header:
         institution_name=text.line(0x00080080),
         character_set=text.character_set,
         charset_guessed=text.guessed,
+        labelled=text.labelled,
+        charset_confidence=text.confidence,
         attributes=_attributes(found, text),
     )
+    return header, text
 
 
 # --- identifiers -------------------------------------------------------------------------------
@@ -203,12 +302,16 @@ def _uid(found: Scan, tag: int, name: str) -> str:
 
     Leading zeros in a component are against the standard but common, and harm nobody.
     """
-    value = (found.raw(tag, 256) or b"").strip(b"\0 ")
-    if not value:
-        raise Refusal(Code.MISSING_UID, f"The data set has no {name}.")
-    text = value.decode("ascii", "replace")
+    return checked_uid((found.raw(tag, 256) or b"").decode("ascii", "replace"), name)
+
+
+def checked_uid(text: str, name: str) -> str:
+    """The UID without its padding, or a refusal that calls it by its name."""
+    text = text.strip("\0 ")
+    if not text:
+        raise Refusal(Code.MISSING_UID, f"There is no {name}.")
     if len(text) > 64 or not _UID.fullmatch(text):
-        raise Refusal(Code.INVALID_UID, f"The data set's {name} is not a UID.")
+        raise Refusal(Code.INVALID_UID, f"The {name} is not a UID.")
     return text
 
 
@@ -249,15 +352,20 @@ def _patient(text: Text) -> Patient:
         name_latin=latin,
         patient_id=text.line(0x00100020),
         sex=sex if sex in ("M", "F", "O") else None,
-        birth_date=_day(text.line(0x00100030, 32)),
+        birth_date=day_of(text.line(0x00100030, 32)),
     )
 
 
 def _shown_and_latin(text: Text, tag: int) -> tuple[str | None, str | None]:
+    return shown_name(*text.person(tag))
+
+
+def shown_name(
+    alphabetic_group: str, ideographic: str, phonetic: str
+) -> tuple[str | None, str | None]:
     """A person's name as shown, and its alphabetic group when another one is (PS3.5 6.2.1)."""
-    groups = text.person(tag)
-    alphabetic = _name(groups[0])
-    native = _name(groups[1]) or _name(groups[2])
+    alphabetic = _name(alphabetic_group)
+    native = _name(ideographic) or _name(phonetic)
     if native is None or native == alphabetic:
         return alphabetic, None
     return native, alphabetic
@@ -333,69 +441,3 @@ def _attributes(found: Scan, text: Text) -> dict[str, Any]:
             )
         taken[f"{tag:08X}"] = {"vr": vr, "Value": values} if values else {"vr": vr}
     return taken
-
-
-# --- dates and times ---------------------------------------------------------------------------
-
-_DA = re.compile(r"(\d{4})[.\-/]?(\d{2})[.\-/]?(\d{2})")
-_TM = re.compile(r"(\d{2}):?(\d{2})?:?(\d{2})?(?:\.(\d{1,6}))?")
-_DT = re.compile(r"(\d{8})(\d{2,6}(?:\.\d{1,6})?)([+-]\d{4})?")
-_OFFSET = re.compile(r"([+-])(\d{2})(\d{2})")
-
-
-def _day(text: str | None) -> date | None:
-    """A DA (also the retired form with dots), or None when it is not a day."""
-    match = _DA.fullmatch(text or "")
-    if match is None:
-        return None
-    try:
-        return date(*(int(part) for part in match.groups()))
-    except ValueError:
-        return None
-
-
-def _clock(text: str | None) -> time | None:
-    """A TM, or None when it is not a time of day."""
-    match = _TM.fullmatch(text or "")
-    if match is None:
-        return None
-    hour, minute, second, fraction = match.groups()
-    try:
-        return time(
-            int(hour),
-            int(minute or 0),
-            min(int(second or 0), 59),  # 60 is a leap second
-            int((fraction or "").ljust(6, "0")),
-        )
-    except ValueError:
-        return None
-
-
-def _offset(text: str) -> timezone | None:
-    match = _OFFSET.fullmatch(text)
-    if match is None:
-        return None
-    sign, hours, minutes = match.groups()
-    ahead = timedelta(hours=int(hours), minutes=int(minutes))
-    if ahead > timedelta(hours=14) or int(minutes) > 59:
-        return None
-    return timezone(ahead if sign == "+" else -ahead)
-
-
-def _combined(day: str | None, clock: str | None, zone: ZoneInfo | timezone) -> datetime | None:
-    on, at = _day(day), _clock(clock)
-    if on is None or at is None:
-        return None
-    try:
-        return datetime.combine(on, at, zone).astimezone(UTC)
-    except (OverflowError, ValueError):
-        return None
-
-
-def _date_time(text: str | None, zone: ZoneInfo | timezone) -> datetime | None:
-    """A DT; its own offset goes before the one of the data set (PS3.5 table 6.2-1)."""
-    match = _DT.fullmatch(text or "")
-    if match is None:
-        return None
-    day, clock, offset = match.groups()
-    return _combined(day, clock, _offset(offset or "") or zone)

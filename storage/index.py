@@ -10,26 +10,35 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
+from storage.commitments import Commitments
 from storage.jobs import Jobs
 from storage.journal import Journal, Notices
+from storage.orders import Orders
 from storage.people import People
+from storage.postgres import CONNECT, Bell, PooledWriter, refusing
+from storage.procedures import ProcedureSteps
+from storage.repairs import Repairs
 from storage.reports import Criticals, Deliveries, Reports
+from storage.statement import Glance
 from storage.studies import Studies
 from storage.tasks import Drafts, Tasks
+from storage.transmissions import Transmissions
 from worklist.errors import Code, Refusal
 
 log = logging.getLogger("teleread.index")
 
 # a quota or a limit on the size of files shows as one of these
 _NO_ROOM = frozenset({sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE})
+_CACHE_KB = 2000  # for each of the pool's connections; the system caches the file for all
+_WRITER_CACHE_KB = 16000
 GROUP = 64  # units that may share one commit
 CLOSE_WITHIN = 2.0  # seconds that closing waits for the unit in hand
 
@@ -45,7 +54,12 @@ class IndexUnit:
         self.reports = Reports(connection)
         self.deliveries = Deliveries(connection)
         self.criticals = Criticals(connection)
+        self.transmissions = Transmissions(connection)
+        self.commitments = Commitments(connection)
+        self.orders = Orders(connection)
+        self.procedure_steps = ProcedureSteps(connection)
         self.notices = Notices(connection)
+        self.repairs = Repairs(connection)
         self.facts = Journal(connection)
         self.jobs = Jobs(connection)
         self.people = People(connection)
@@ -62,9 +76,9 @@ class Index:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self._writer: _Writer = (
-            _SqliteWriter(engine) if engine.dialect.name == "sqlite" else _PooledWriter(engine)
-        )
+        self._is_sqlite = engine.dialect.name == "sqlite"
+        self._writer: _Writer = _SqliteWriter(engine) if self._is_sqlite else PooledWriter(engine)
+        self._bell = None if self._is_sqlite else Bell(engine, self._tell)
         self._listeners: list[Callable[[], None]] = []
 
     @contextmanager
@@ -73,6 +87,11 @@ class Index:
         rolls back."""
         with self._writer.transaction() as connection:
             yield IndexUnit(connection)
+        self._tell()
+        if self._bell is not None:
+            self._bell.tell()
+
+    def _tell(self) -> None:
         for listener in self._listeners:
             try:
                 listener()
@@ -81,17 +100,40 @@ class Index:
 
     @contextmanager
     def view(self) -> Iterator[IndexUnit]:
-        """A transaction that only reads, from one snapshot. It never waits for a writer on
-        SQLite."""
-        with self.engine.connect() as connection, connection.begin():
-            yield IndexUnit(connection)
+        """A transaction that only reads, from one snapshot. It never waits for a writer."""
+        with self._refusing(), self.engine.connect() as connection:
+            if self._bell is not None:
+                connection.execution_options(
+                    isolation_level="REPEATABLE READ", postgresql_readonly=True
+                )
+            with connection.begin():
+                yield IndexUnit(connection)
+
+    @contextmanager
+    def glance(self) -> Iterator[Glance]:
+        """What has been committed, for a few prepared statements in a row: a view without its
+        preparations."""
+        with self._refusing():
+            raw = self.engine.raw_connection()
+            try:
+                yield Glance(self.engine.dialect, raw)
+            finally:
+                raw.close()
+
+    def _refusing(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._is_sqlite else refusing()
 
     def on_change(self, listener: Callable[[], None]) -> None:
-        """Call this, briefly, after every commit."""
+        """Call this, briefly, after every commit: those of this process at once, those of others
+        soon."""
         self._listeners.append(listener)
+        if self._bell is not None:
+            self._bell.listen()
 
     def close(self) -> None:
         """End every connection. On SQLite this leaves the data in the main file."""
+        if self._bell is not None:
+            self._bell.close()
         self._writer.close()
         self.engine.dispose()
 
@@ -101,7 +143,9 @@ def open_engine(url: str, threads: int = 40) -> Engine:
     keys."""
     options: dict[str, Any] = {"hide_parameters": True, "pool_size": threads, "max_overflow": 8}
     if not url.startswith("sqlite"):
-        return create_engine(url, pool_pre_ping=True, **options)
+        return create_engine(
+            url, pool_pre_ping=True, pool_timeout=10, connect_args=CONNECT, **options
+        )
     engine = create_engine(
         url,
         poolclass=QueuePool,
@@ -116,7 +160,7 @@ def open_engine(url: str, threads: int = 40) -> Engine:
             "synchronous=FULL",
             "foreign_keys=ON",
             "busy_timeout=30000",
-            "cache_size=-16000",
+            f"cache_size=-{_CACHE_KB}",
         ):
             connection.execute(f"PRAGMA {pragma}")
 
@@ -139,21 +183,6 @@ def is_full(error: SQLAlchemyError) -> bool:
     return code & 0xFF == sqlite3.SQLITE_FULL or code in _NO_ROOM
 
 
-class _PooledWriter:
-    """Units on a server engine: a connection from the pool each, the engine orders them."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
-    @contextmanager
-    def transaction(self) -> Iterator[Connection]:
-        with self._engine.begin() as connection:
-            yield connection
-
-    def close(self) -> None:
-        """Nothing of its own to end."""
-
-
 class _SqliteWriter:
     """Units on SQLite: one connection, a queue in front of it, and one commit for those who wait.
 
@@ -167,6 +196,7 @@ class _SqliteWriter:
         self._connection = engine.connect().execution_options(
             isolation_level="AUTOCOMMIT", writer=True
         )
+        self._run(f"PRAGMA cache_size=-{_WRITER_CACHE_KB}")
         self._mutex = threading.Lock()
         self._waiting: deque[threading.Event] = deque()
         self._busy = False
@@ -193,7 +223,7 @@ class _SqliteWriter:
             self._begin()
             try:
                 yield self._connection
-                self._connection.exec_driver_sql("RELEASE unit")
+                self._run("RELEASE unit")
             except BaseException as error:
                 self._undo(error)
                 raise
@@ -217,9 +247,18 @@ class _SqliteWriter:
         if self._closed:
             raise RuntimeError("the index is closed")
         if not self._open:
-            self._connection.exec_driver_sql("BEGIN IMMEDIATE")
+            self._run("BEGIN IMMEDIATE")
             self._open = True
-        self._connection.exec_driver_sql("SAVEPOINT unit")
+        self._run("SAVEPOINT unit")
+
+    def _run(self, words: str) -> None:
+        """Four times a unit: by the driver itself."""
+        try:
+            self._connection.connection.cursor().execute(words)
+        except sqlite3.Error as error:
+            raise DBAPIError.instance(
+                words, None, error, sqlite3.Error, hide_parameters=True
+            ) from error
 
     def _take_turn(self, timeout: float | None = None) -> bool:
         """Wait for the turn; False when it did not come in time."""
@@ -269,8 +308,8 @@ class _SqliteWriter:
         """Take back this unit only. A full disk makes SQLite end the whole transaction: then the
         group is broken."""
         try:
-            self._connection.exec_driver_sql("ROLLBACK TO unit")
-            self._connection.exec_driver_sql("RELEASE unit")
+            self._run("ROLLBACK TO unit")
+            self._run("RELEASE unit")
         except BaseException:
             self._break_group(error)
 
@@ -278,7 +317,7 @@ class _SqliteWriter:
         group, self._group, self._open = self._group, [], False
         try:
             with suppress(SQLAlchemyError):  # there may be nothing left to roll back
-                self._connection.exec_driver_sql("ROLLBACK")
+                self._run("ROLLBACK")
         finally:
             for promise in group:
                 promise.broken(error)
@@ -287,7 +326,7 @@ class _SqliteWriter:
         if not self._open:
             return
         try:
-            self._connection.exec_driver_sql("COMMIT")
+            self._run("COMMIT")
         except BaseException as error:
             self._break_group(error)
             if not isinstance(error, Exception):

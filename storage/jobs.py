@@ -67,10 +67,10 @@ _put_off = (
     .where(_as_leased)
     .values(due_at=bindparam("new_due"), leased_until=None, lease=None, attempts=0, reason=None)
 )
-_forward = (
+_move = (
     update(job)
-    .where(job.c.key == bindparam("job_key"), job.c.due_at > bindparam("new_due"))
-    .values(due_at=bindparam("new_due"))
+    .where(job.c.key == bindparam("job_key"))
+    .values(due_at=bindparam("new_due"), payload=bindparam("new_payload"))
 )
 _free_all = update(job).where(job.c.lease.is_not(None)).values(leased_until=None, lease=None)
 _dead = (
@@ -126,9 +126,10 @@ class Jobs:
             },
         )
 
-    def bring_forward(self, key: str, due_at: datetime) -> None:
-        """Due at this instant at the latest. No such job: nothing to do."""
-        self._connection.execute(_forward, {"job_key": key, "new_due": due_at})
+    def move(self, key: str, due_at: datetime, payload: Mapping[str, Any]) -> None:
+        """Due at this instant instead, also when it is being done. No such job: nothing to do."""
+        values = {"job_key": key, "new_due": due_at, "new_payload": dict(payload)}
+        self._connection.execute(_move, values)
 
     def drop(self, key: str) -> None:
         """Not due any more."""

@@ -1,23 +1,36 @@
 """What has happened, and who must be told of it?"""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 
+from storage.statement import Statement
 from storage.tables import account, fact, notice
 from worklist.events import Fact, Happened
 from worklist.person import Role
 from worklist.report import Report
 
-_add = insert(fact)
+_add = Statement(insert(fact).inline())
 _newest = select(func.coalesce(func.max(fact.c.id), 0))
 _after = (
     select(fact)
     .where(fact.c.id > bindparam("position"), fact.c.site.in_(bindparam("sites", expanding=True)))
     .order_by(fact.c.id)
     .limit(bindparam("most"))
+)
+_numbers = select(fact.c.id).where(
+    fact.c.id > bindparam("position"), fact.c.id <= bindparam("until")
+)
+_present = select(fact.c.id).where(fact.c.id.in_(bindparam("ids", expanding=True)))
+_these = (
+    select(fact)
+    .where(
+        fact.c.id.in_(bindparam("ids", expanding=True)),
+        fact.c.site.in_(bindparam("sites", expanding=True)),
+    )
+    .order_by(fact.c.id)
 )
 _of_study = select(fact).where(fact.c.study_id == bindparam("study")).order_by(fact.c.id)
 _openers = (
@@ -54,8 +67,8 @@ class Journal:
 
     def add(self, one: Fact) -> None:
         """Write the fact beside the change it tells of."""
-        self._connection.execute(
-            _add,
+        _add.run(
+            self._connection,
             {
                 "what": one.what,
                 "at": one.at,
@@ -77,6 +90,24 @@ class Journal:
         return self._connection.execute(
             _after, {"position": position, "sites": sorted(sites), "most": most}
         ).all()
+
+    def missing(self, position: int, until: int) -> frozenset[int]:
+        """Numbers after `position` up to `until` without a fact that can be seen: its transaction
+        goes on, or was rolled back. None on SQLite: its writer numbers what it commits."""
+        if self._connection.dialect.name == "sqlite":
+            return frozenset()
+        limits = {"position": position, "until": until}
+        there = self._connection.execute(_numbers, limits).scalars()
+        return frozenset(range(position + 1, until + 1)).difference(there)
+
+    def present(self, ids: Iterable[int]) -> Sequence[int]:
+        """Those of these numbers that can be seen."""
+        return self._connection.execute(_present, {"ids": sorted(ids)}).scalars().all()
+
+    def these(self, ids: Iterable[int], sites: frozenset[str]) -> Sequence[Row[Any]]:
+        """Facts of these numbers that concern these Sites, oldest first."""
+        values = {"ids": sorted(ids), "sites": sorted(sites)}
+        return self._connection.execute(_these, values).all()
 
     def of_study(self, study_id: int) -> Sequence[Row[Any]]:
         """The story of a study, oldest first."""

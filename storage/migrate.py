@@ -14,6 +14,8 @@ from sqlalchemy import Connection
 from storage.index import open_engine, sqlite_path
 from worklist.errors import Code, Refusal
 
+_LOCK = 7_483_112  # any number that nobody else locks
+
 
 def upgrade(url: str) -> bool:
     """Bring the schema to this version. SQLite: after a copy of the file. True when something was
@@ -32,10 +34,30 @@ def upgrade(url: str) -> bool:
         if path is not None and before is not None:
             _copy(path, before)
         with engine.begin() as connection:
+            if connection.dialect.name == "postgresql":  # two upgrades at once: one does it
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
             command.upgrade(_config(connection), "head")
         return True
     finally:
         engine.dispose()
+
+
+def require_current(url: str) -> None:
+    """Refuse a schema that is not the one this version works with."""
+    engine = open_engine(url, threads=1)
+    try:
+        with engine.connect() as connection:
+            before, wanted = _current(connection), _wanted()
+    finally:
+        engine.dispose()
+    if before == wanted:
+        return
+    _refuse_newer(before)
+    raise Refusal(
+        Code.INVALID,
+        f"The index has schema {before or 'none'}, this version works with {wanted}. "
+        "Run: teleread upgrade.",
+    )
 
 
 def _refuse_newer(revision: str | None) -> None:

@@ -10,15 +10,18 @@ from storage.tables import (
     account,
     authority,
     certificate,
+    commitment,
     device,
     read_by,
     session,
     site,
     token,
+    transmission,
 )
 from storage.upsert import upsert
 from worklist.errors import Code, Refusal
 from worklist.person import Caller, Person, Role
+from worklist.returning import Transmitted
 from worklist.site import Device, Site, SiteKind
 
 _sites = select(site).order_by(site.c.key)
@@ -57,6 +60,21 @@ _revoke = (
     .where(certificate.c.account == bindparam("who"), certificate.c.revoked_at.is_(None))
     .values(revoked_at=bindparam("now"))
     .returning(certificate.c.serial)
+)
+
+_drop_sending = (
+    update(transmission)
+    .where(transmission.c.device_id == bindparam("of_device"), transmission.c.sent_at.is_(None))
+    .values(state=Transmitted.DROPPED, reason="the device is gone")
+)
+_drop_answers = (
+    update(commitment)
+    .where(
+        commitment.c.device_id == bindparam("of_device"),
+        commitment.c.reported_at.is_(None),
+        commitment.c.given_up_at.is_(None),
+    )
+    .values(given_up_at=bindparam("now"))
 )
 
 
@@ -130,19 +148,42 @@ class People:
     def add_device(self, **columns: Any) -> None:
         """Register a device. The very same line twice is refused, and one that nothing would tell
         from another Site's: both would be turned away."""
+        self._require_told_apart(columns)
+        self._connection.execute(insert(device), columns)
+
+    def change_device(self, device_id: int, **columns: Any) -> None:
+        """Register a device anew under its number, with the same refusals as `add_device`."""
+        self._require_told_apart(columns, device_id)
+        self._connection.execute(update(device).where(device.c.id == device_id).values(**columns))
+
+    def remove_device(self, device_id: int, now: datetime) -> None:
+        """It may not call any more, and nothing goes to it. What it has sent stays. Its number may
+        be given to another device: nothing that waits for it may be left."""
+        self._connection.execute(_drop_sending, {"of_device": device_id})
+        self._connection.execute(_drop_answers, {"of_device": device_id, "now": now})
+        self._connection.execute(delete(device).where(device.c.id == device_id))
+
+    def _require_told_apart(self, columns: dict[str, Any], other_than: int | None = None) -> None:
+        given = (columns["called"], columns["host"], columns.get("certificate"))
         same = [
             one.site
             for one in self.callers(columns["ae_title"])
-            if (one.called, one.host) == (columns["called"], columns["host"])
+            if (one.called, one.host, one.certificate) == given and one.id != other_than
         ]
         if columns["site"] in same:
             raise Refusal(Code.ALREADY_EXISTS, "This device is registered already.")
         if same:
             raise Refusal(
                 Code.ALREADY_EXISTS,
-                "Another site has this calling AE Title: --called or --host must tell them apart.",
+                "Another site has this calling AE Title: "
+                "--called, --host or --certificate must tell them apart.",
             )
-        self._connection.execute(insert(device), columns)
+
+    def saw_device(self, device_id: int, at: datetime) -> None:
+        """Remember when a device was on the line."""
+        self._connection.execute(
+            update(device).where(device.c.id == device_id).values(last_seen_at=at)
+        )
 
     def learn_device(self, device_id: int, one_per_image: bool, now: datetime) -> None:
         """Remember when and how a device was seen to work."""

@@ -5,6 +5,7 @@ their length. It is iterative, so depth costs no stack, and it refuses what no l
 meet: cut sets, endless nesting, inflation bombs.
 """
 
+import mmap
 import struct
 import zlib
 from collections.abc import Iterator
@@ -31,6 +32,8 @@ HEAD_BYTES: Final = 4 << 20
 MAX_INFLATED: Final = 512 << 20
 _ALWAYS_INFLATED = 64 << 20
 _MAX_RATIO = 200
+_PIECE: Final = 1 << 18
+_RELAX: Final = 512  # fragments after which a mapped file's pages are let go
 _SMALL = 512  # bytes that hold at most 32 levels: each takes an element's and an item's header
 
 
@@ -181,19 +184,22 @@ def _inflated(data: Buffer) -> tuple[bytes, int]:
     """
     stream = zlib.decompressobj(-zlib.MAX_WBITS)
     head = bytearray()
-    size = 0
-    pending: Buffer = data
+    size = at = 0
+    pending: Buffer = b""
     allowed = min(MAX_INFLATED, max(_ALWAYS_INFLATED, len(data) * _MAX_RATIO))
     try:
         while not stream.eof:
-            part = stream.decompress(pending, 1 << 18)
+            if not pending:  # piece by piece: what is not used up yet is copied each time
+                pending = data[at : at + _PIECE]
+                at += len(pending)
+            part = stream.decompress(pending, _PIECE)
             pending = stream.unconsumed_tail
             size += len(part)
             if len(head) < HEAD_BYTES:
                 head += part[: HEAD_BYTES - len(head)]
             if size > allowed:
                 raise Refusal(Code.UNREADABLE, "The deflated data set inflates beyond any sense.")
-            if not part and not pending and not stream.eof:
+            if not part and not pending and at >= len(data) and not stream.eof:
                 raise Refusal(Code.TRUNCATED, "The deflated data set ends too early.")
     except zlib.error as error:
         raise Refusal(Code.UNREADABLE, "The data set is not a deflated one.") from error
@@ -402,7 +408,34 @@ def _step(data: Buffer, at: int, stop: int, stack: list[_Frame]) -> int:
         inner = _coding_of_item(data, at, stop, frame)
         _push(stack, _Frame(_ELEMENTS, at + length, True, inner))
         return at
-    return int(at + length)
+    at += length
+    return _skip_fragments(data, at, stop, frame) if frame.holds is _FRAGMENTS else int(at)
+
+
+def _skip_fragments(data: Buffer, at: int, stop: int, frame: _Frame) -> int:
+    """Go over whole fragments (PS3.5 section A.4) to the first thing that is none.
+
+    There may be a hundred thousand of them in a mapped file; each look brings pages into memory
+    that are not needed again.
+    """
+    header = _STRUCTS[frame.coding.little][0]
+    limit = min(stop, frame.limit)
+    seen = 0
+    while at + 8 <= limit:
+        group, number, length = header.unpack_from(data, at)
+        if group << 16 | number != ITEM or at + 8 + length > limit:
+            break
+        at += 8 + length
+        seen += 1
+        if seen % _RELAX == 0:
+            _relax(data)
+    return at
+
+
+def _relax(data: Buffer) -> None:
+    mapped = data.obj if isinstance(data, memoryview) else None
+    if isinstance(mapped, mmap.mmap):
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def _step_element(data: Buffer, at: int, stop: int, stack: list[_Frame]) -> int:

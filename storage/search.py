@@ -33,6 +33,7 @@ from storage.jobs import Jobs
 from storage.studies import study_of
 from storage.tables import (
     account,
+    commitment,
     critical,
     delivery,
     draft,
@@ -41,6 +42,7 @@ from storage.tables import (
     site,
     study,
     task,
+    transmission,
 )
 from storage.tasks import task_of
 from worklist.arrival import Study
@@ -263,7 +265,7 @@ _places = {
     f"{table.name}_id": select(table.c.id, table.c.site).where(
         table.c.id.in_(bindparam("ids", expanding=True))
     )
-    for table in (study, task, report, critical)
+    for table in (study, task, report, critical, transmission, commitment)
 }
 _latest_tasks = (
     select(task, account.c.display)

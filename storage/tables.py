@@ -14,6 +14,7 @@ from sqlalchemy import (
     Column,
     Date,
     Dialect,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -65,6 +66,8 @@ KEY = String(32)
 NAME = String(64)
 ID = String(32)  # uuid4 in hex
 DIGEST = String(64)  # SHA-256 in hex
+# sorts by its bytes on every engine, so that a beginning is a range
+BYTEWISE = Text().with_variant(Text(collation="C"), "postgresql")
 # SQLite numbers a row by itself only for INTEGER
 SERIAL = BigInteger().with_variant(Integer, "sqlite")
 
@@ -224,6 +227,10 @@ study = Table(
     Column("patient_id", String(64)),
     Column("patient_name", Text, nullable=False),
     Column("patient_name_latin", Text),
+    # what the name's component groups are found by (`storage.matching.name_key`)
+    Column("name_alphabetic", BYTEWISE),
+    Column("name_ideographic", BYTEWISE),
+    Column("name_phonetic", BYTEWISE),
     Column("patient_sex", String(1)),
     Column("patient_birth_date", Date),
     Column("accession", String(64)),
@@ -244,6 +251,11 @@ study = Table(
     UniqueConstraint("site", "study_uid"),
     Index("ix_study_site_received", "site", "received_at"),
     Index("ix_study_site_patient", "site", "patient_id"),
+    Index("ix_study_site_date", "site", "study_date"),
+    Index("ix_study_site_accession", "site", "accession"),
+    Index("ix_study_name_alphabetic", "name_alphabetic"),
+    Index("ix_study_name_ideographic", "name_ideographic"),
+    Index("ix_study_name_phonetic", "name_phonetic"),
 )
 
 series = Table(
@@ -259,6 +271,24 @@ series = Table(
     Column("instance_count", Integer, nullable=False),
     Column("attributes", JSON, nullable=False),
     UniqueConstraint("study_id", "series_uid"),
+)
+
+# what is proposed where a study's bytes contradict their Specific Character Set
+text_repair = Table(
+    "text_repair",
+    metadata,
+    Column("study_id", SERIAL, ForeignKey("study.id"), primary_key=True, autoincrement=False),
+    Column("site", KEY, ForeignKey("site.key"), nullable=False),
+    Column("labelled", JSON, nullable=False),
+    Column("proposed", String(32), nullable=False),
+    Column("confidence", Float, nullable=False),
+    Column("of_study", Boolean, nullable=False),
+    Column("state", String(8), nullable=False),
+    Column("proposed_at", Instant, nullable=False),
+    Column("decided_at", Instant),
+    Column("decided_by", String(96)),
+    # what the rows showed before it was rejected
+    Column("kept", JSON),
 )
 
 instance = Table(
@@ -290,6 +320,81 @@ instance = Table(
     Column("received_at", Instant, nullable=False),
     UniqueConstraint("site", "sop_uid", "version"),
     Index("ix_instance_study", "study_id", "number_in_study"),
+)
+
+# -- orders
+
+# an order; number counts the Accession Numbers that its Site issued itself
+service_request = Table(
+    "service_request",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("site", KEY, ForeignKey("site.key"), nullable=False),
+    Column("accession", String(16), nullable=False),
+    Column("requested_procedure_id", String(16), nullable=False),
+    Column("step_id", String(16), nullable=False),
+    Column("study_uid", UID, nullable=False, unique=True),
+    Column("number", Integer),
+    Column("state", String(16), nullable=False),
+    Column("reason", Text),
+    Column("patient_id", String(64), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("name_latin", Text),
+    Column("name_phonetic", Text),
+    Column("sex", String(1)),
+    Column("birth_date", Date),
+    Column("phone", String(16)),
+    Column("modality", String(16), nullable=False),
+    Column("station", String(16)),
+    Column("procedure", Text, nullable=False),
+    Column("code", JSON),
+    Column("priority", String(16), nullable=False),
+    Column("scheduled_at", Instant, nullable=False),
+    Column("requester", Text),
+    Column("question", Text),
+    Column("created_by", String(96), nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("request_id", String(64), nullable=False),
+    Column("changed_by", String(96), nullable=False),
+    Column("changed_at", Instant, nullable=False),
+    Column("version", Integer, nullable=False),
+    UniqueConstraint("site", "accession"),
+    UniqueConstraint("created_by", "request_id"),
+    Index("uq_service_request_site_number", "site", "number", unique=True),
+    Index("ix_service_request_waiting", "state", "site", "scheduled_at", "id"),
+    Index("ix_service_request_site_scheduled", "site", "scheduled_at", "id"),
+)
+
+# a Modality Performed Procedure Step; why is the code of why it was discontinued
+procedure_step = Table(
+    "procedure_step",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("site", KEY, ForeignKey("site.key"), nullable=False),
+    Column("sop_uid", UID, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("station", String(16), nullable=False),
+    Column("modality", String(16), nullable=False),
+    Column("started_at", Instant, nullable=False),
+    Column("ended_at", Instant),
+    Column("created_at", Instant, nullable=False),
+    Column("changed_at", Instant, nullable=False),
+    Column("instances", JSON, nullable=False),
+    Column("why", JSON),
+    Column("attributes", JSON, nullable=False),
+    Column("version", Integer, nullable=False),
+    UniqueConstraint("site", "sop_uid"),
+)
+
+# for what a procedure step was done: the items of its Scheduled Step Attributes Sequence
+scheduled_step = Table(
+    "scheduled_step",
+    metadata,
+    Column("procedure_step_id", ID, ForeignKey("procedure_step.id"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("study_uid", UID, index=True),
+    Column("accession", Text),
+    Column("service_request_id", ID, ForeignKey("service_request.id"), index=True),
 )
 
 # -- reading
@@ -415,6 +520,50 @@ notice = Table(
     Column("told_at", Instant, nullable=False),
     Column("seen_at", Instant),
     Index("ix_notice_unseen", "account", "seen_at"),
+)
+
+# -- to devices
+
+# what a device asked us to answer for; found once its answer has been worked out, then told
+commitment = Table(
+    "commitment",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("site", KEY, ForeignKey("site.key"), nullable=False),
+    Column("device_id", SERIAL, nullable=False),
+    Column("transaction_uid", UID, nullable=False),
+    # of the list asked about: the same again is a repeat, another one is not
+    Column("request_digest", DIGEST, nullable=False),
+    Column("asked", JSON, nullable=False),
+    Column("checked", Integer, nullable=False),
+    Column("failed", JSON, nullable=False),
+    Column("requested_at", Instant, nullable=False),
+    Column("expires_at", Instant, nullable=False),
+    Column("checked_at", Instant),
+    Column("reported_at", Instant),
+    Column("given_up_at", Instant),
+    UniqueConstraint("device_id", "transaction_uid", "request_digest"),
+    Index("ix_commitment_waiting", "device_id", "reported_at", "given_up_at"),
+)
+
+# one report version on its way to one device
+transmission = Table(
+    "transmission",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("report_id", ID, ForeignKey("report.id"), nullable=False),
+    Column("site", KEY, ForeignKey("site.key"), nullable=False),
+    Column("device_id", SERIAL, nullable=False),
+    Column("sop_uid", UID, nullable=False),
+    Column("state", String(8), nullable=False),
+    Column("due_at", Instant, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("tried_at", Instant),
+    Column("sent_at", Instant),
+    Column("status", Integer),
+    Column("reason", Text),
+    UniqueConstraint("report_id", "device_id"),
+    Index("ix_transmission_device", "device_id", "state"),
 )
 
 # -- journal and due work

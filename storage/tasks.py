@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, func, insert, select, update
 
+from storage.statement import Statement
 from storage.tables import draft, task
 from storage.upsert import upsert
 from worklist.errors import Code, Refusal
@@ -11,15 +12,18 @@ from worklist.priority import Priority
 from worklist.report import Draft, Result
 from worklist.task import ReadingTask, TaskState
 
-_by_id = select(task).where(task.c.id == bindparam("task_key"))
-_lock = _by_id.with_for_update()
-_of_study = (
+_by_key = select(task).where(task.c.id == bindparam("task_key"))
+_by_id = Statement(_by_key)
+_lock = Statement(_by_key.with_for_update())
+_of_study = Statement(
     select(task).where(task.c.study_id == bindparam("study_key")).order_by(task.c.opened_as.desc())
 )
-_opened = select(func.coalesce(func.max(task.c.opened_as), 0)).where(
-    task.c.study_id == bindparam("study_key")
+_opened = Statement(
+    select(func.coalesce(func.max(task.c.opened_as), 0).label("newest")).where(
+        task.c.study_id == bindparam("study_key")
+    )
 )
-_add = insert(task)
+_add = Statement(insert(task).inline())
 # an update without values sets the columns that are named among its parameters
 _set = update(task).where(task.c.id == bindparam("task_key"))
 _draft = select(draft).where(
@@ -46,9 +50,8 @@ class Tasks:
 
     def add(self, one: ReadingTask) -> None:
         """Write a new task; the study is locked, so its tasks are numbered in order."""
-        opened = self._connection.execute(_opened, {"study_key": one.study_id}).scalar_one()
-        values = {**_columns(one), "id": one.id, "opened_as": opened + 1}
-        self._connection.execute(_add, values)
+        opened = _opened.one(self._connection, {"study_key": one.study_id}).newest
+        _add.run(self._connection, {**_columns(one), "id": one.id, "opened_as": opened + 1})
 
     def save(self, one: ReadingTask) -> None:
         """Write a changed task."""
@@ -56,11 +59,11 @@ class Tasks:
 
     def of_study(self, study_id: int) -> list[ReadingTask]:
         """The study's tasks, newest first."""
-        rows = self._connection.execute(_of_study, {"study_key": study_id})
+        rows = _of_study.all(self._connection, {"study_key": study_id})
         return [task_of(row) for row in rows]
 
-    def _one(self, statement: Select[Any], task_id: str) -> ReadingTask | None:
-        row = self._connection.execute(statement, {"task_key": task_id}).one_or_none()
+    def _one(self, statement: Statement, task_id: str) -> ReadingTask | None:
+        row = statement.one(self._connection, {"task_key": task_id})
         return None if row is None else task_of(row)
 
 

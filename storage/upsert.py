@@ -6,6 +6,8 @@ from typing import Any
 from sqlalchemy import Connection, Table
 from sqlalchemy.dialects import postgresql, sqlite
 
+from storage.statement import Statement
+
 _INSERT: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
@@ -15,13 +17,17 @@ def upsert(
     """Insert key and values; where the key exists, set the values. Statements are built once for
     each shape."""
     statement = _statement(connection.dialect.name, table, tuple(key), tuple(values))
-    connection.execute(statement, {**key, **values})
+    statement.run(connection, {**key, **values})
 
 
 @cache
-def _statement(dialect: str, table: Table, key: tuple[str, ...], values: tuple[str, ...]) -> Any:
+def _statement(
+    dialect: str, table: Table, key: tuple[str, ...], values: tuple[str, ...]
+) -> Statement:
     insert: Any = _INSERT[dialect](table)
-    return insert.on_conflict_do_update(
-        index_elements=[table.c[name] for name in key],
-        set_={name: insert.excluded[name] for name in values},
+    return Statement(
+        insert.inline().on_conflict_do_update(
+            index_elements=[table.c[name] for name in key],
+            set_={name: insert.excluded[name] for name in values},
+        )
     )

@@ -18,6 +18,16 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+from tests.engines.fixtures import (  # noqa: F401 - fixtures of every folder
+    engines_folder,
+    new_database,
+    postgres_server,
+    postgres_template,
+    postgres_url,
+    s3_place,
+    s3_server,
+)
+
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
 
@@ -44,6 +54,11 @@ def why_no_dcmtk() -> str | None:
     if not dcmtk("storescu") or not dcmtk("echoscu") or missing:
         return "Debian package dcmtk is not installed"
     return None
+
+
+@cache
+def why_no_dicom3tools() -> str | None:
+    return "Debian package dicom3tools is not installed" if missing_programs("dciodvfy") else None
 
 
 @cache
@@ -80,6 +95,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 NEEDS: dict[str, Callable[[], str | None]] = {
     "browser": why_no_browser,
     "dcmtk": why_no_dcmtk,
+    "dicom3tools": why_no_dicom3tools,
     "strace": why_no_strace,
     "poppler": why_no_poppler,
     "cjk_fonts": why_no_cjk_fonts,

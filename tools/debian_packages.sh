@@ -8,7 +8,12 @@ need chromium chromium
 need storescu dcmtk
 need pdfsig poppler-utils
 need strace strace
+need dciodvfy dicom3tools
 need certutil libnss3-tools
+need ceph-mon ceph-mon
+need ceph-osd ceph-osd
+need ceph ceph-common
+need radosgw radosgw
 [ -e /usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc ] || missing+=(fonts-noto-cjk)
 
 [ ${#missing[@]} -eq 0 ] && exit 0

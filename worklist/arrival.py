@@ -92,19 +92,26 @@ def instance_arrived(
     return study
 
 
+def only_counts(kind: str) -> bool:
+    """Whether one more instance of a study of this kind means nothing while the study is RECEIVING:
+    no task can be open and no report signed, and the job that is due looks at the last instance by
+    itself."""
+    return kind != "ECG"
+
+
 def association_released(
     unit: Unit, studies: dict[int, int], one_per_image: bool, now: datetime, policy: Policy
 ) -> None:
     """The device has hung up: each study it sent settles after a short quiet time.
 
-    `studies` maps study id to the number of instances this association brought. A device known to
-    open one association per image says nothing by hanging up; its studies wait for the quiet time
-    alone.
+    `studies` maps study id to the number of its newest instance. A device known to open one
+    association per image says nothing by hanging up; its studies wait for the quiet time alone.
     """
     if one_per_image:
         return
-    for study_id in sorted(studies):
-        unit.jobs.bring_forward(settle_key(study_id), now + policy.quiet_after_release)
+    for study_id, newest in sorted(studies.items()):
+        payload = {"study_id": study_id, "released_at": newest}
+        unit.jobs.move(settle_key(study_id), now + policy.quiet_after_release, payload)
 
 
 def opens_one_per_image(before: bool, studies: dict[int, tuple[int, int]]) -> bool:
@@ -119,6 +126,21 @@ def opens_one_per_image(before: bool, studies: dict[int, tuple[int, int]]) -> bo
     if any(brought == 1 and total > 1 for brought, total in studies.values()):
         return True
     return before
+
+
+def settle_if_quiet(
+    unit: Unit, study_id: int, released_at: int | None, now: datetime, policy: Policy
+) -> datetime | None:
+    """Settle the study, or say when to ask again. `released_at` is the number of its newest
+    instance when a device last hung up: the short quiet time was for that one only."""
+    study = unit.studies.lock(study_id)
+    if study.arrival is Arrival.COMPLETE:
+        return None
+    quiet_at = study.last_received_at + policy.quiet_alone
+    if released_at != study.newest_instance and now < quiet_at:
+        return quiet_at
+    settle(unit, study_id, now, policy)
+    return None
 
 
 def settle(unit: Unit, study_id: int, now: datetime, policy: Policy) -> None:

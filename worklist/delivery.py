@@ -4,7 +4,7 @@ separate times."""
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from worklist import critical
+from worklist import critical, returning
 from worklist.errors import Code, Refusal
 from worklist.events import Happened
 from worklist.person import Caller, Role
@@ -46,6 +46,7 @@ def take_effect(unit: Unit, report_id: str, now: datetime, policy: Policy) -> Re
     unit.reports.save(report)
     unit.deliveries.add(Delivery(report.id, report.site, sent_at=now, delivered_at=now))
     _replace_older(unit, report, now)
+    returning.send_out(unit, report, now)
     for what in (Happened.REPORT_BECAME_FINAL, Happened.REPORT_SENT):
         unit.facts.add(report.fact(what, None, now))
     if report.result is Result.CRITICAL:

@@ -42,6 +42,10 @@ class Code(StrEnum):
     WRONG_STATE = "wrong_state"
     REASON_MISSING = "reason_missing"
     READ_BACK_WRONG = "read_back_wrong"
+    # an order
+    ORDER_CHANGED = "order_changed"
+    # another machine
+    UNREACHABLE = "unreachable"
     # what a person or an engineer enters
     INVALID = "invalid_value"
     ALREADY_EXISTS = "already_exists"

@@ -28,6 +28,14 @@ _DICOM = {
 }
 
 
+_TO_DICOM = {Priority.EMERGENCY: "STAT", Priority.URGENT: "HIGH", Priority.ROUTINE: "ROUTINE"}
+
+
+def to_dicom(priority: Priority) -> str:
+    """Requested Procedure Priority (0040,1003)."""
+    return _TO_DICOM[priority]
+
+
 def from_dicom(value: str | None) -> Priority:
     """The priority a device sent, routine when it sent none or one that is not in the standard."""
     return _DICOM.get((value or "").strip().upper(), Priority.ROUTINE)

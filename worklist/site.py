@@ -1,7 +1,7 @@
 """Which Site does a caller belong to, and what may it send?"""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -11,6 +11,9 @@ from worklist.errors import Code, Refusal
 # PS3.5 table 6.2-1, VR AE: at most 16 characters of the default repertoire, no backslash, no
 # control characters
 _AE_TITLE = re.compile(r"[\x21-\x5b\x5d-\x7e]([\x20-\x5b\x5d-\x7e]{0,14}[\x21-\x5b\x5d-\x7e])?")
+_FINGERPRINT = re.compile(r"[0-9a-f]{64}")
+# in place of a fingerprint: any certificate that the gateway's TLS settings trust
+ANY_CERTIFICATE = "any"
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
 
 
@@ -42,11 +45,12 @@ class Site:
 
 @dataclass(frozen=True)
 class Device:
-    """An Application Entity that may call. `called` and `host` narrow it when Sites share a
-    calling title.
+    """An Application Entity that may call. `called`, `host` (an address or a name) and
+    `certificate` narrow it when Sites share a calling title.
 
-    `certificate` is the SHA-256 (hex) of the client certificate it must show; `tls` means that it
-    calls, and is called, over TLS only; `returns_reports` that signed reports are sent to it.
+    `certificate` is the SHA-256 (hex) of the client certificate it must show, or `any` for one the
+    gateway trusts; `tls` means that it calls, and is called, over TLS only; `returns_reports` that
+    signed reports are sent to it.
     `modality` may be set by the engineer ("ECG" for a cart that sends PDFs); `one_per_image` is
     learned: the device opens one association per image, so the end of an association says nothing
     about the study.
@@ -88,19 +92,51 @@ def checked_ae_title(title: str) -> str:
     return title
 
 
-def device_of(devices: Iterable[Device], called: str, address: str) -> Device:
+def checked_certificate(text: str) -> str:
+    """A SHA-256 fingerprint as 64 hex digits, from any usual way of writing it, or `any`."""
+    plain = text.strip().replace(":", "").lower()
+    if plain != ANY_CERTIFICATE and not _FINGERPRINT.fullmatch(plain):
+        raise Refusal(
+            Code.INVALID, "A certificate is named by its SHA-256 fingerprint (64 hex digits)."
+        )
+    return plain
+
+
+def _itself(host: str) -> frozenset[str]:
+    return frozenset({host})
+
+
+def device_of(
+    devices: Iterable[Device],
+    called: str,
+    address: str,
+    *,
+    certificate: str | None = None,
+    tls: bool = False,
+    addresses: Callable[[str], frozenset[str]] = _itself,
+) -> Device:
     """The one registered device among those with the calling title, or a refusal.
 
-    A device that names a called title or a host matches only those; among the matching ones the
-    most specific wins. Two equally specific devices of different Sites are ambiguous, and refused.
+    A device that names a called title, a host or a certificate matches only those; among the
+    matching ones the most specific wins. Two equally specific devices of different Sites are
+    ambiguous, and refused. `certificate` is the SHA-256 of what the caller showed; `addresses`
+    says which addresses a device's host has.
+
+    Raises:
+        Refusal: UNKNOWN_CALLER, AMBIGUOUS_CALLER; NOT_ALLOWED where TLS is missing.
     """
     matching = [
         device
         for device in devices
-        if device.called in (None, called) and device.host in (None, address)
+        if device.called in (None, called)
+        and _shown(device, certificate)
+        and (device.host is None or address in addresses(device.host))
     ]
     if not matching:
         raise Refusal(Code.UNKNOWN_CALLER, "This calling AE Title is not registered here.")
+    matching = [device for device in matching if tls or not device.tls]
+    if not matching:
+        raise Refusal(Code.NOT_ALLOWED, "This device must call over TLS.")
     best = max(_specificity(device) for device in matching)
     winners = [device for device in matching if _specificity(device) == best]
     if len({device.site for device in winners}) > 1:
@@ -111,5 +147,12 @@ def device_of(devices: Iterable[Device], called: str, address: str) -> Device:
     return winners[0]
 
 
+def _shown(device: Device, certificate: str | None) -> bool:
+    if device.certificate is None:
+        return True
+    return certificate is not None and device.certificate in (ANY_CERTIFICATE, certificate)
+
+
 def _specificity(device: Device) -> int:
-    return (device.called is not None) + (device.host is not None)
+    named = (device.called, device.host, device.certificate)
+    return 2 * sum(one is not None for one in named) - (device.certificate == ANY_CERTIFICATE)

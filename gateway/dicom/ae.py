@@ -2,212 +2,300 @@
 
 import logging
 import socket
+import ssl
 import threading
 import time
-from collections import Counter
+from datetime import timedelta
 
 from pynetdicom.ae import ApplicationEntity
 
 from gateway.assemble import Parts
-from gateway.dicom.association import DeviceAssociation, Limits
-from gateway.dicom.status import (
-    CALLED_UNKNOWN,
-    CALLER_UNKNOWN,
-    CONTEXT_NAME_UNKNOWN,
-    NOT_NOW,
-    TOO_MANY,
-    Rejection,
-)
-from gateway.dicom.store import Answer, StoreRequest, store, where
+from gateway.dicom.admission import Admission, Refused, spoken
+from gateway.dicom.arriving import Arriving
+from gateway.dicom.association import DeviceAssociation
+from gateway.dicom.connection import Connection
+from gateway.dicom.dialogue import Dialogue
+from gateway.dicom.limits import Limits
+from gateway.dicom.listener import Door, listen
+from gateway.dicom.live import Counters, LiveAssociation, status_class
+from gateway.dicom.messages import Command
+from gateway.dicom.negotiation import Agreement, Asked, Negotiator
+from gateway.dicom.pool import Pool
+from gateway.dicom.seen import Seen
+from gateway.dicom.services import Services
+from gateway.dicom.status import CALLED_UNKNOWN, CALLER_UNKNOWN, TOO_MANY
+from gateway.dicom.store import StoreRequest, where
+from gateway.dicom.tls import server_context
+from gateway.dicom.turned_away import TurnedAway
 from storage.part10 import IMPLEMENTATION_UID, IMPLEMENTATION_VERSION
-from worklist.errors import Code, Refusal
 from worklist.site import Device
 
 log = logging.getLogger("teleread.dicom")
 
-_APPLICATION_CONTEXT = "1.2.840.10008.3.1.1.1"  # PS3.7 annex A.2.1, the only one there is
-_BACKLOG = 512
-
 
 class DicomEdge:
-    """The gateway's Application Entity: a listener, and one thread for each association.
+    """The gateway's Application Entity: a door, and one thread for each association.
 
-    Verification and every Storage class (private ones too). Only registered devices get in, each
-    with its own limit; a connection that never asks for an association is closed, and keeps nobody
-    out.
+    Only registered devices get in, each with its own limit; who never asks for an association keeps
+    nobody out.
     """
 
     def __init__(self, parts: Parts, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
-        self._ingest = parts.ingest
+        self.counters = Counters(parts.now())
+        self._parts = parts
         self._settings = parts.settings
+        self._ingest = parts.ingest
         self._ae = ApplicationEntity(parts.settings.ae_title)
         self._ae.implementation_class_uid = IMPLEMENTATION_UID
         self._ae.implementation_version_name = IMPLEMENTATION_VERSION
         self._ae.maximum_associations = 1 << 30  # counted here, by device
+        self._services = Services(parts)
+        self._negotiator = Negotiator(self._ae, self.limits.pdu_bytes, self._services.sop_classes)
+        self._admission = Admission(parts)
+        self._turned_away = TurnedAway(parts)
+        self._seen = Seen(parts)
+        self._pool = Pool(self.limits.memory_bytes)
         self._mutex = threading.Lock()
-        self._waiting: dict[DeviceAssociation, None] = {}
-        self._open: set[DeviceAssociation] = set()
-        self._listener: socket.socket | None = None
-        self._thread: threading.Thread | None = None
+        self._asking: dict[Connection, None] = {}
+        self._open: dict[Connection, Device] = {}
+        self._of_device: dict[int, int] = {}
+        self._door: Door | None = None
+        self._ports: list[socket.socket] = []
         self._stopping = threading.Event()
 
     @property
     def port(self) -> int:
         """The port that is listened on (the system's choice when the setting is 0)."""
-        assert self._listener is not None, "not started"  # noqa: S101
-        return int(self._listener.getsockname()[1])
+        return int(self._ports[0].getsockname()[1])
+
+    @property
+    def tls_port(self) -> int:
+        """The port for TLS."""
+        return int(self._ports[1].getsockname()[1])
 
     @property
     def associations(self) -> int:
         """How many associations are open."""
         return len(self._open)
 
+    @property
+    def waiting(self) -> int:
+        """How many connections have not asked for an association (yet)."""
+        return len(self._asking) + (self._door.waiting if self._door is not None else 0)
+
+    def live(self) -> list[LiveAssociation]:
+        """The open associations now."""
+        with self._mutex:
+            open_ones = list(self._open.items())
+        now, moment = self._parts.now(), time.monotonic()
+        return [
+            LiveAssociation(
+                id=one.id,
+                device=device,
+                called=one.called,
+                address=one.address,
+                tls=one.wire.tls,
+                since=now - timedelta(seconds=moment - one.began),
+                instances=one.dialogue.stored if one.dialogue else 0,
+                bytes=one.wire.bytes_in,
+                state=one.state,
+            )
+            for one, device in open_ones
+        ]
+
     def start(self) -> None:
         """Listen. A port that is taken is refused with the setting's name."""
-        address = (self._settings.dicom_host, self._settings.dicom_port)
-        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        try:
-            self._listener = socket.create_server(address, family=family, backlog=_BACKLOG)
-        except OSError as error:
-            raise Refusal(
-                Code.INVALID,
-                "TELEREAD_DICOM_HOST, TELEREAD_DICOM_PORT: "
-                f"cannot listen on {address[0]}:{address[1]} ({error.strerror}).",
-            ) from error
-        self._thread = threading.Thread(target=self._accept, name="dicom-listener", daemon=True)
-        self._thread.start()
+        settings = self._settings
+        plain = listen(
+            settings.dicom_host, settings.dicom_port, "TELEREAD_DICOM_HOST, TELEREAD_DICOM_PORT"
+        )
+        ports: dict[socket.socket, ssl.SSLContext | None] = {plain: None}
+        self._ports = [plain]
+        if settings.dicom_tls_port is not None:
+            try:
+                security = server_context(settings)
+                names = "TELEREAD_DICOM_HOST, TELEREAD_DICOM_TLS_PORT"
+                secured = listen(settings.dicom_host, settings.dicom_tls_port, names)
+            except BaseException:
+                plain.close()
+                raise
+            ports[secured] = security
+            self._ports.append(secured)
+        self._turned_away.start()
+        self._seen.start()
+        self._door = Door(ports, self.limits, self._begin)
+        self._door.start()
 
     def stop(self, timeout: float) -> None:
         """Take nothing new, let the objects in flight finish, and end within `timeout` seconds."""
         end = time.monotonic() + timeout
         self._stopping.set()
-        if self._listener is not None:
-            _close_listener(self._listener)
-        if self._thread is not None:
-            self._thread.join(1.0)
+        if self._door is not None:
+            self._door.close()
         open_ones = self._all()
-        for association in open_ones:
-            association.stop()
-        for association in open_ones:
-            association.join(max(end - 0.5 - time.monotonic(), 0.0))
-        for association in self._all():
-            association.stop(now=True)
-            association.join(max(end - time.monotonic(), 0.0))
+        for one in open_ones:
+            one.stop()
+        for one in open_ones:
+            one.done.wait(max(end - 0.5 - time.monotonic(), 0.0))
+        for one in self._all():
+            one.stop(now=True)
+            one.done.wait(max(end - time.monotonic(), 0.0))
+        self._turned_away.stop(max(end - time.monotonic(), 0.1))
+        self._seen.stop(max(end - time.monotonic(), 0.1))
 
-    # --- what an association asks its owner ----------------------------------------------------
+    # --- what a connection asks its owner --------------------------------------------------------
 
-    def admit(self, association: DeviceAssociation) -> Device | Rejection:
-        """Decide who calls. Every refusal is one log line."""
-        try:
-            decision, why = self._decide(association)
-        except Exception as error:  # the index is out of reach: the device may try again
-            decision, why = NOT_NOW, where(error)
+    def admit(self, connection: Connection, request: Asked) -> Device | Refused:
+        """Decide who calls."""
+        decision = self._admission.decide(
+            request, connection.address, connection.certificate, tls=connection.wire.tls
+        )
+        if isinstance(decision, Refused):
+            if decision.answer in (CALLER_UNKNOWN, CALLED_UNKNOWN):
+                shown = connection.certificate or ""
+                self._turned_away.add(
+                    request.calling, request.called, connection.address, shown, decision.why
+                )
+            return decision
         with self._mutex:
-            self._waiting.pop(association, None)
-            if isinstance(decision, Device):
-                decision, why = self._within_limits(association, decision)
-        if isinstance(decision, Rejection):
-            log.warning(
-                "association of %a calling %a from %s rejected: %s",
-                association.calling,
-                association.called,
-                association.peer_address,
-                why,
-            )
-        return decision
+            found = self._within_limits(connection, decision)
+        with self.counters.mutex:
+            self.counters.accepted += isinstance(found, Device)
+        return found
 
-    def store(self, request: StoreRequest) -> Answer:
-        """Keep an instance."""
-        return store(self._ingest, request)
+    def agree(self, request: Asked) -> Agreement | Refused:
+        """What is agreed on with an admitted device."""
+        agreed = self._negotiator.agree(request)
+        return spoken(agreed.application_context) or agreed
 
-    def released(self, association: DeviceAssociation) -> None:
-        """Tell the door that this device has sent all it will send."""
-        device = association.device
-        if device is None:
+    def serves(self, command_field: int, sop_class: str) -> bool:
+        """Whether there is a function for this kind of request."""
+        return self._services.serves(command_field, sop_class)
+
+    def association(self, dialogue: Dialogue, agreed: Agreement) -> DeviceAssociation:
+        """pynetdicom's side of a connection."""
+        made = DeviceAssociation(self._ae, dialogue, agreed)
+        made.bind_services(self._services.handlers)
+        return made
+
+    def opened(self, dialogue: Dialogue, agreed: Agreement) -> None:
+        """Let services that wait for this device know that it is there."""
+        names = {str(context.abstract_syntax) for context in agreed.contexts.values()}
+        try:
+            self._services.opened(names, dialogue.association)
+        except Exception as error:  # what waits goes on waiting
+            log.error("nothing left for %s: %s", dialogue.connection.id, where(error))
+
+    def arriving(self, context: int, command: Command, request: StoreRequest) -> Arriving:
+        """A place for an instance."""
+        return Arriving(self._ingest, self._pool, context, command, request)
+
+    def released(self, connection: Connection) -> None:
+        """Tell the door of instances that this device has sent all it will send."""
+        device = connection.device
+        if device is None or connection.dialogue is None or not connection.dialogue.stored:
             return
         try:
-            self._ingest.association_ended(device, association.id)
+            self._ingest.association_ended(device, connection.id)
         except Exception as error:  # its studies settle by their quiet time alone
-            log.error("end of association %s not noted: %s", association.id, where(error))
+            log.error("end of association %s not noted: %s", connection.id, where(error))
 
-    def gone(self, association: DeviceAssociation) -> None:
+    def ended(self, connection: Connection, why: str, *, well: bool) -> None:
+        """Count it, and say it in one line."""
+        self._count(connection, why, well=well)
+        if connection.device is not None:
+            self._seen.add(connection.device.id)
+        level = logging.INFO if well else logging.WARNING
+        device, dialogue = connection.device, connection.dialogue
+        if device is None or dialogue is None:
+            log.log(
+                level,
+                "association of %a calling %a from %s%s %s",
+                connection.calling,
+                connection.called,
+                connection.address,
+                " by TLS" if connection.wire.tls else "",
+                why or "not asked for",
+            )
+            return
+        served = ", ".join(f"{many} {name}" for name, many in sorted(dialogue.served.items()))
+        log.log(
+            level,
+            "association %s of %s (%s) calling %a from %s%s: stored %d, refused %d%s, "
+            "%d bytes in %.1f s; %s",
+            connection.id,
+            device.ae_title,
+            device.site,
+            connection.called,
+            connection.address,
+            " by TLS" if connection.wire.tls else "",
+            dialogue.stored,
+            dialogue.refused,
+            f", {served}" if served else "",
+            connection.wire.bytes_in,
+            time.monotonic() - connection.began,
+            why,
+        )
+
+    def gone(self, connection: Connection) -> None:
         """Forget a closed connection."""
         with self._mutex:
-            self._waiting.pop(association, None)
-            self._open.discard(association)
+            self._asking.pop(connection, None)
+            device = self._open.pop(connection, None)
+            if device is not None:
+                left = self._of_device[device.id] - 1
+                self._of_device[device.id] = left
+                if not left:
+                    del self._of_device[device.id]
 
-    # --- inside --------------------------------------------------------------------------------
+    # --- inside ----------------------------------------------------------------------------------
 
-    def _decide(self, association: DeviceAssociation) -> tuple[Device | Rejection, str]:
-        if association.application_context != _APPLICATION_CONTEXT:
-            return CONTEXT_NAME_UNKNOWN, "not DICOM"
-        called = association.called
-        try:
-            device = self._ingest.caller(association.calling, called, association.peer_address)
-        except Refusal as refusal:
-            return CALLER_UNKNOWN, refusal.code
-        if called not in (self._settings.ae_title, device.called):
-            return CALLED_UNKNOWN, "unknown called AE Title"
-        return device, ""
-
-    def _within_limits(
-        self, association: DeviceAssociation, device: Device
-    ) -> tuple[Device | Rejection, str]:
-        counts = Counter(one.device.id for one in self._open if one.device)
+    def _within_limits(self, connection: Connection, device: Device) -> Device | Refused:
         if self._stopping.is_set() or len(self._open) >= self.limits.associations:
-            return TOO_MANY, "too many associations"
-        if counts[device.id] >= self.limits.per_device:
-            return TOO_MANY, "too many associations of this device"
-        association.device = device
-        self._open.add(association)
-        return device, ""
+            return Refused(TOO_MANY, "too_many_associations")
+        if self._of_device.get(device.id, 0) >= self.limits.per_device:
+            return Refused(TOO_MANY, "too_many_of_this_device")
+        self._asking.pop(connection, None)
+        self._open[connection] = device
+        self._of_device[device.id] = self._of_device.get(device.id, 0) + 1
+        return device
 
-    def _all(self) -> list[DeviceAssociation]:
+    def _count(self, connection: Connection, why: str, *, well: bool) -> None:
+        totals, dialogue = self.counters, connection.dialogue
+        with totals.mutex:
+            totals.bytes += connection.wire.bytes_in
+            if dialogue is None:
+                if why.startswith("rejected: "):
+                    totals.rejected[why.removeprefix("rejected: ")] += 1
+                return
+            totals.aborted += not well
+            totals.stored += dialogue.stored
+            totals.refused += dialogue.refused
+            totals.seconds += time.monotonic() - connection.began
+            totals.services.update(dialogue.served)
+            for status, many in dialogue.statuses.items():
+                totals.statuses[status_class(status)] += many
+
+    def _all(self) -> list[Connection]:
         with self._mutex:
-            return [*self._waiting, *self._open]
+            return [*self._asking, *self._open]
 
-    def _accept(self) -> None:
-        assert self._listener is not None  # noqa: S101 - the thread starts after the listener
-        while not self._stopping.is_set():
-            try:
-                client, address = self._listener.accept()
-            except OSError as error:
-                if self._stopping.is_set():
-                    return
-                log.error("no connection accepted: %s", where(error))
-                time.sleep(0.2)  # out of file descriptors: without a pause this would spin
-                continue
-            try:
-                self._begin(client, address)
-            except Exception as error:  # a connection that died at once, or no thread left
-                log.warning("connection not served: %s", where(error))
-                client.close()
-
-    def _begin(self, client: socket.socket, address: tuple[str, int]) -> None:
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60)
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 15)
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 4)
-        association = DeviceAssociation(self._ae, client, address, self)
+    def _begin(self, client: socket.socket, address: str, security: ssl.SSLContext | None) -> None:
+        connection = Connection(client, address, self, security)
+        crowded: Connection | None = None
         with self._mutex:
-            oldest = next(iter(self._waiting), None)
-            if oldest is not None and len(self._waiting) >= self.limits.waiting:
-                oldest.stop(now=True)
-                del self._waiting[oldest]
-            self._waiting[association] = None
+            if len(self._asking) >= self.limits.asking:
+                crowded = next(iter(self._asking))
+                del self._asking[crowded]
+            self._asking[connection] = None
+        if crowded is not None:
+            crowded.stop("crowded out", now=True)
+        thread = threading.Thread(
+            target=connection.run, name=f"dicom-{connection.id[:8]}", daemon=True
+        )
         try:
-            association.start()
+            thread.start()
         except RuntimeError:
-            self.gone(association)
+            self.gone(connection)
             raise
-
-
-def _close_listener(listener: socket.socket) -> None:
-    try:
-        listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits in accept
-    except OSError:
-        pass
-    finally:
-        listener.close()

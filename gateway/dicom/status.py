@@ -31,6 +31,14 @@ _STATUSES: Mapping[Code, int] = MappingProxyType(
 )
 
 
+# What no service answers: PS3.7 annex C
+UNKNOWN_CLASS: Final = 0x0122  # SOP class not supported, for DIMSE-C
+NO_SUCH_CLASS: Final = 0x0118  # no such SOP class, for DIMSE-N
+UNKNOWN_OPERATION: Final = 0x0211  # unrecognised operation
+INVALID_ARGUMENT: Final = 0x0115  # for DIMSE-N
+UNABLE: Final = 0xC000  # unable to process, for DIMSE-C
+
+
 class Rejection(NamedTuple):
     """Result, source and reason of an A-ASSOCIATE-RJ (PS3.8 table 9-21)."""
 
@@ -42,6 +50,7 @@ class Rejection(NamedTuple):
 CALLER_UNKNOWN: Final = Rejection(1, 1, 3)  # permanent: calling AE Title not recognised
 CALLED_UNKNOWN: Final = Rejection(1, 1, 7)  # permanent: called AE Title not recognised
 CONTEXT_NAME_UNKNOWN: Final = Rejection(1, 1, 2)  # permanent: application context name
+VERSION_UNKNOWN: Final = Rejection(1, 2, 2)  # permanent: protocol version not supported
 TOO_MANY: Final = Rejection(2, 3, 2)  # transient: local limit exceeded
 NOT_NOW: Final = Rejection(2, 3, 1)  # transient: temporary congestion
 

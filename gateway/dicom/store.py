@@ -4,12 +4,13 @@ import errno
 import logging
 import re
 import traceback
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from gateway.dicom.status import BROKEN_INSIDE, SUCCESS, status_of
-from storage.ingest import Ingest, Received
+from storage.ingest import Incoming, Ingest, Received
 from worklist.errors import Code, Refusal
 from worklist.site import Device
 
@@ -50,25 +51,77 @@ def store(ingest: Ingest, request: StoreRequest) -> Answer:
     """Hand one instance to the door. Success: kept for good. Every failure is one log line."""
     try:
         _check_command(request)
-        ingest.receive(
-            Received(
-                device=request.device,
-                called=request.called,
-                data=request.data,
-                transfer_syntax=request.transfer_syntax,
-                sop_class=request.sop_class,
-                sop_instance=request.sop_instance,
-                association=request.association,
-            )
-        )
-    except Refusal as refusal:
-        return _failed(request, status_of(refusal.code), refusal.code, refusal.message)
-    except OSError as error:
+        ingest.receive(_received(request))
+    except Exception as error:  # an instance that breaks us must not end the association
+        return _answer(request, error)
+    return Answer(SUCCESS)
+
+
+class Stream:
+    """An instance that is larger than what may lie in memory, handed on part by part.
+
+    `request.data` is its beginning. What goes wrong on the way is the answer at the end: the device
+    must be heard out before it listens.
+    """
+
+    def __init__(self, ingest: Ingest, request: StoreRequest) -> None:
+        self._request = request
+        self._incoming: Incoming | None = None
+        self._failed: Answer | None = None
+        try:
+            _check_command(request)
+            self._incoming = ingest.open(_received(request))
+        except Exception as error:
+            self._failed = _answer(request, error)
+
+    def write(self, part: memoryview) -> None:
+        """The next part."""
+        if self._incoming is None:
+            return
+        try:
+            self._incoming.write(part)
+        except Exception as error:
+            self._failed = _answer(self._request, error)
+            self.abandon()
+
+    def keep(self) -> Answer:
+        """That was all. Success: kept for good."""
+        if self._incoming is not None:
+            try:
+                self._incoming.keep()
+            except Exception as error:
+                self._failed = _answer(self._request, error)
+                self.abandon()
+        return self._failed or Answer(SUCCESS)
+
+    def abandon(self) -> None:
+        """The rest will not come; nothing stays behind."""
+        incoming, self._incoming = self._incoming, None
+        if incoming is not None:
+            with suppress(Exception):
+                incoming.abandon()
+
+
+def _received(request: StoreRequest) -> Received:
+    return Received(
+        device=request.device,
+        called=request.called,
+        data=request.data,
+        transfer_syntax=request.transfer_syntax,
+        sop_class=request.sop_class,
+        sop_instance=request.sop_instance,
+        association=request.association,
+    )
+
+
+def _answer(request: StoreRequest, error: Exception) -> Answer:
+    """What the device hears of a failure; one log line."""
+    if isinstance(error, Refusal):
+        return _failed(request, status_of(error.code), error.code, error.message)
+    if isinstance(error, OSError):
         status = status_of(Code.OUT_OF_RESOURCES) if error.errno in _FULL else BROKEN_INSIDE
         return _failed(request, status, where(error), "The gateway could not keep the instance.")
-    except Exception as error:  # an instance that breaks us must not end the association
-        return _failed(request, BROKEN_INSIDE, where(error), "The gateway failed; try again later.")
-    return Answer(SUCCESS)
+    return _failed(request, BROKEN_INSIDE, where(error), "The gateway failed; try again later.")
 
 
 def where(error: BaseException) -> str:

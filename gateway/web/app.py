@@ -15,18 +15,23 @@ from gateway.web import (
     board,
     center,
     critical,
+    devices,
     dicomweb,
     errors,
     health,
     live,
     notices,
+    orders,
     pages,
+    repairs,
     reports,
     tasks,
+    transmissions,
     verify,
     viewing,
 )
 from gateway.web.auth import Door
+from gateway.web.devices import Edge
 from gateway.web.guard import BodyLimit, Guard
 from gateway.web.health import Metrics
 from gateway.web.live import Live
@@ -34,10 +39,11 @@ from gateway.web.live import Live
 SMALLEST_GZIP = 1024
 
 
-def create_app(parts: Parts) -> FastAPI:
-    """The application over one set of parts; `app.state.live` holds its open streams."""
+def create_app(parts: Parts, edge: Edge | None = None) -> FastAPI:
+    """The application over one set of parts; `app.state.live` holds its open streams. `edge` is the
+    DICOM edge of the same process, if there is one."""
     streams = Live(parts)
-    metrics = Metrics(parts, lambda: streams.count)
+    metrics = Metrics(parts, lambda: streams.count, edge)
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
@@ -64,11 +70,15 @@ def create_app(parts: Parts) -> FastAPI:
         reports.routes(parts),
         center.routes(parts),
         critical.routes(parts),
+        orders.routes(parts),
         board.routes(parts),
+        devices.routes(parts, edge),
+        transmissions.routes(parts),
         notices.routes(parts),
         live.routes(parts, streams),
         verify.routes(parts),
         viewing.routes(parts),
+        repairs.routes(parts),
         dicomweb.routes(parts),
     ):
         app.include_router(router)

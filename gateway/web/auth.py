@@ -28,6 +28,10 @@ _BY_THEMSELVES = (
     "/api/tasks",
     "/api/notices",
     "/api/reports",
+    "/api/devices",
+    "/api/refused-callers",
+    "/api/associations",
+    "/api/transmissions",
 )
 _HOSPITAL = frozenset({Role.READER, Role.REVIEWER, Role.COORDINATOR, Role.ADMIN, Role.AUDITOR})
 

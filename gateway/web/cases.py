@@ -9,13 +9,16 @@ from sqlalchemy import Row
 from gateway.assemble import Parts
 from gateway.imaging import version_of
 from gateway.web import values
+from gateway.web.repairs import text_repair
 from gateway.web.values import Json
 from storage.index import IndexUnit
 from storage.search import Search, TaskRow
+from worklist.arrival import Study
 from worklist.errors import Code, Refusal
 from worklist.events import Fact, Happened
 from worklist.person import Caller, Person
 from worklist.reading import late_instances
+from worklist.repair import MARK
 from worklist.report import Draft
 from worklist.site import SiteKind
 from worklist.task import TaskState
@@ -69,6 +72,7 @@ def opened(parts: Parts, unit: IndexUnit, row: TaskRow, who: Caller, reader: Per
             "uid": row.study.uid,
             "site": row.study.site,
             "series": series(unit, row.study.id),
+            "text_repair": _text_repair(unit, row.study),
         },
         "draft": values.draft(draft),
         "late": late_instances(unit, row.study, task),
@@ -101,7 +105,14 @@ def detail(unit: IndexUnit, row: TaskRow, who: Caller) -> Json:
             "site_phone": sites[row.study.site].phone,
         },
         "preview": {"kind": preview},
+        "text_repair": _text_repair(unit, row.study),
     }
+
+
+def _text_repair(unit: IndexUnit, study: Study) -> Json | None:
+    """What is proposed for the study's text; only a marked study is asked for."""
+    found = unit.repairs.get(study.id) if MARK in study.marks else None
+    return None if found is None else text_repair(found)
 
 
 def series(unit: IndexUnit, study_id: int) -> list[Json]:

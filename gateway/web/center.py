@@ -13,12 +13,15 @@ from pydantic import BaseModel, Field
 from gateway.assemble import Parts
 from gateway.web import values
 from gateway.web.auth import Who
+from gateway.web.repairs import text_repair
 from gateway.web.values import Json
+from storage.index import IndexUnit
 from storage.search import CenterRow, Search
 from worklist.arrival import Arrival
 from worklist.delivery import Delivery
 from worklist.errors import Code, Refusal
 from worklist.person import Caller, Person
+from worklist.repair import MARK, TextRepair
 from worklist.report import ReportState
 from worklist.task import TaskState
 
@@ -59,8 +62,10 @@ def routes(parts: Parts) -> APIRouter:
     return router
 
 
-def center_study(row: CenterRow, people: Mapping[str, Person]) -> Json:
-    """One study as its center follows it."""
+def center_study(
+    row: CenterRow, people: Mapping[str, Person], repair: TextRepair | None = None
+) -> Json:
+    """One study as its center follows it; `repair` is what is proposed for its text."""
     study, task, report = row.study, row.task, row.report
     step, state = progress(row)
     return {
@@ -89,6 +94,7 @@ def center_study(row: CenterRow, people: Mapping[str, Person]) -> Json:
         if task and state == "please_repeat"
         else None,
         "marks": values.marks(study, task),
+        "text_repair": text_repair(repair) if repair else None,
     }
 
 
@@ -120,7 +126,8 @@ def _of_day(parts: Parts, asked: date | None, who: Caller) -> Json:
             raise Refusal(Code.INVALID, "There is no such day.") from error
         rows = Search(unit.connection).center_day(who.sites, begin, end, MOST)
         people = unit.people.people()
-    return {"day": day.isoformat(), **_page(parts, rows, people)}
+        repairs = _repairs(unit, rows)
+    return {"day": day.isoformat(), **_page(parts, rows, people, repairs)}
 
 
 def _found(parts: Parts, asked: Words, who: Caller) -> Json:
@@ -129,13 +136,25 @@ def _found(parts: Parts, asked: Words, who: Caller) -> Json:
         search = Search(unit.connection)
         rows = search.center_found(who.sites, text, _after(asked.after), MOST + 1) if text else []
         people = unit.people.people()
+        repairs = _repairs(unit, rows)
     shown = rows[:MOST]
-    page = _page(parts, shown, people)
+    page = _page(parts, shown, people, repairs)
     return {**page, "next": _next(shown[-1]) if len(rows) > MOST else None}
 
 
-def _page(parts: Parts, rows: list[CenterRow], people: Mapping[str, Person]) -> Json:
-    studies = [center_study(row, people) for row in rows]
+def _repairs(unit: IndexUnit, rows: list[CenterRow]) -> dict[int, TextRepair]:
+    """What is proposed for the text of these studies, by their ids."""
+    marked = [row.study.id for row in rows if MARK in row.study.marks]
+    return unit.repairs.of_studies(marked) if marked else {}
+
+
+def _page(
+    parts: Parts,
+    rows: list[CenterRow],
+    people: Mapping[str, Person],
+    repairs: Mapping[int, TextRepair],
+) -> Json:
+    studies = [center_study(row, people, repairs.get(row.study.id)) for row in rows]
     return {
         "studies": studies,
         "counts": dict(Counter(one["state"] for one in studies)),

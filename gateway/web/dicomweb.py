@@ -50,6 +50,7 @@ from viewers.image.unreadable import refusing
 from worklist.arrival import Study
 from worklist.errors import Code, Refusal
 from worklist.person import Caller
+from worklist.repair import MARK, Decision
 
 DICOM = "application/dicom"
 DICOM_JSON = "application/dicom+json"
@@ -141,6 +142,14 @@ class _Reading:
         if opens:
             self._openings.tell(scope.who, study)
         return Found(study, row, _address(scope, study, row))
+
+    def as_labelled(self, study: Study) -> bool:
+        """Whether a person has said that the study's text is what its label says."""
+        if MARK not in study.marks:
+            return False
+        with self._parts.view() as unit:
+            repair = unit.repairs.get(study.id)
+        return repair is not None and repair.state is Decision.REJECTED
 
 
 # --- queries -----------------------------------------------------------------------------------
@@ -234,11 +243,12 @@ def _add_metadata(router: APIRouter, reading: _Reading) -> None:
         if not takes_json(request):
             return not_acceptable(DICOM_JSON)
         study, rows = reading.instances(scope, study_uid, series_uid)
-        headers = _fresh(rows, scope.service)
+        labelled = reading.as_labelled(study)
+        headers = _fresh(rows, scope.service, labelled)
         if unchanged(request, headers):
             return Response(status_code=304, headers=headers)
         made = (
-            readable_metadata(reading.images, row, study, _address(scope, study, row))
+            readable_metadata(reading.images, row, study, _address(scope, study, row), labelled)
             for row in rows
         )
         return compressed(request, b"[" + b",".join(made) + b"]", DICOM_JSON, headers)
@@ -261,10 +271,11 @@ def _add_metadata(router: APIRouter, reading: _Reading) -> None:
         if not takes_json(request):
             return not_acceptable(DICOM_JSON)
         found = reading.instance(scope, request)
-        headers = _fresh([found.row], scope.service)
+        labelled = reading.as_labelled(found.study)
+        headers = _fresh([found.row], scope.service, labelled)
         if unchanged(request, headers):
             return Response(status_code=304, headers=headers)
-        body = reading.images.metadata(found.row, found.address)
+        body = reading.images.metadata(found.row, found.address, labelled)
         return compressed(request, b"[" + body + b"]", DICOM_JSON, headers)
 
 
@@ -467,9 +478,9 @@ def _address(scope: Scope, study: Study, row: Row[Any]) -> str:
     return f"{below}/series/{row.series_uid}/instances/{row.sop_uid}"
 
 
-def _fresh(rows: Sequence[Row[Any]], service: str) -> dict[str, str]:
+def _fresh(rows: Sequence[Row[Any]], service: str, labelled: bool) -> dict[str, str]:
     """Headers of what changes when instances come: asked for again each time, sent only then."""
-    seen = hashlib.sha256(service.encode())
+    seen = hashlib.sha256(f"{service} {labelled}".encode())
     for row in rows:
         seen.update(row.locator.encode())
     return {"Cache-Control": ASK_AGAIN, "ETag": f'"{seen.hexdigest()[:32]}"', "Vary": VARY}

@@ -47,7 +47,9 @@ STATUS: dict[Code, int] = {
     Code.WRONG_STATE: 409,
     Code.REASON_MISSING: 422,
     Code.READ_BACK_WRONG: 409,
+    Code.ORDER_CHANGED: 409,
     Code.INVALID: 422,
+    Code.UNREACHABLE: 502,
     Code.ALREADY_EXISTS: 409,
 }
 """The one table from code to HTTP status; a test holds it complete."""
@@ -70,7 +72,8 @@ def install(app: FastAPI, parts: Parts) -> None:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"][1:] if not isinstance(part, int))
         where = f" ({place})" if place.isascii() and place else ""
-        return _answer(422, "invalid_value", f"The request is not as it should be{where}.")
+        details = {"field": place} if where else {}
+        return _answer(422, "invalid_value", f"The request is not as it should be{where}.", details)
 
     @app.exception_handler(HTTPException)
     def plain(_: Request, error: HTTPException) -> JSONResponse:

@@ -9,6 +9,8 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.assemble import Parts
+from gateway.web.devices import Edge
+from gateway.web.figures import EdgeFigures
 from storage.search import Search
 from worklist.errors import Refusal
 
@@ -18,8 +20,9 @@ _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 class Metrics:
     """What Prometheus is told. Labels are route templates and states: no ids, no names."""
 
-    def __init__(self, parts: Parts, streams: Callable[[], int]) -> None:
+    def __init__(self, parts: Parts, streams: Callable[[], int], edge: Edge | None = None) -> None:
         self.registry = CollectorRegistry()
+        self.registry.register(EdgeFigures(parts, edge))
         self._parts = parts
         self._requests = Counter(
             "teleread_http_requests",
@@ -77,7 +80,7 @@ def routes(parts: Parts, metrics: Metrics) -> APIRouter:
         try:
             with parts.view() as unit:
                 unit.facts.position()
-        except SQLAlchemyError:
+        except (SQLAlchemyError, Refusal):
             return PlainTextResponse("the index cannot be reached\n", 503)
         try:
             parts.objects.require_room()

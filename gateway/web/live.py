@@ -9,7 +9,7 @@ A locked screen hears a nameless stream: how many critical results wait for its 
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,8 @@ from gateway.assemble import Parts
 from gateway.people import Listening
 from gateway.web import values
 from gateway.web.auth import COOKIE, Listener, is_hospital
+from storage.following import MOST, Follower
+from storage.index import IndexUnit
 from storage.search import Search, TaskRow
 from worklist.errors import Refusal
 from worklist.events import Happened
@@ -36,7 +38,6 @@ HEARTBEAT = 15.0
 GATHER = 0.05
 # what a stream may be behind; a slower browser is sent away and asks anew
 LONGEST_QUEUE = 2000
-MOST_AT_ONCE = 2000
 
 _OF_TASKS = frozenset(
     {
@@ -130,7 +131,7 @@ class Live:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed = asyncio.Event()
         self._pump: asyncio.Task[None] | None = None
-        self._position = 0
+        self._follower = Follower()
         self._closed = False
         parts.index.on_change(self._wake)
 
@@ -142,7 +143,7 @@ class Live:
     async def open(self) -> None:
         """Begin to read, on the running loop."""
         self._loop = asyncio.get_running_loop()
-        self._position = await run_in_threadpool(self._newest)
+        await run_in_threadpool(self._start)
         self._pump = asyncio.create_task(self._run())
 
     async def close(self) -> None:
@@ -165,10 +166,10 @@ class Live:
         mine = self._joined(who)
         try:
             yield "retry: 2000\n\n" + self._clock()
-            if last is not None and last < self._position:
+            if last is not None:
                 # of a long absence the newest: a page asks for its lists anew anyhow
-                begin = max(last, self._position - MOST_AT_ONCE)
-                for event in await run_in_threadpool(self._since, begin, self._position):
+                begin, until = self._follower.resume(last), self._follower.position
+                for event in await run_in_threadpool(self._between, begin, until):
                     if mine._may_hear(event):
                         yield _line(event, who)
             clock = asyncio.get_running_loop().time
@@ -238,40 +239,38 @@ class Live:
             self._changed.clear()
             try:
                 if not self._streams:  # nobody listens: only keep up
-                    self._position = await run_in_threadpool(self._newest)
+                    await run_in_threadpool(self._skip)
                     continue
-                until, events = await run_in_threadpool(self._news)
+                events = await run_in_threadpool(self._news)
             except Exception:
                 log.exception("the journal could not be read; trying again")
                 await asyncio.sleep(1)
                 self._changed.set()
                 continue
-            self._position = until
             for stream in list(self._streams):
                 stream.tell(events)
 
-    def _newest(self) -> int:
+    def _start(self) -> None:
         with self._parts.view() as unit:
-            return unit.facts.position()
+            self._follower.start(unit.facts)
 
-    def _news(self) -> tuple[int, list[Event]]:
-        """The position now, and what has happened since the last look."""
-        until = self._newest()
-        if until - self._position > MOST_AT_ONCE:  # nobody was listening for long
-            return until, self._since(until - MOST_AT_ONCE, until)
-        return until, self._since(self._position, until)
+    def _skip(self) -> None:
+        with self._parts.view() as unit:
+            self._follower.skip(unit.facts)
 
-    def _since(self, position: int, until: int) -> list[Event]:
+    def _news(self) -> list[Event]:
+        """What has happened since the last look."""
         with self._parts.view() as unit:
             sites = frozenset(unit.people.sites())
-            rows = unit.facts.after(position, sites, MOST_AT_ONCE)
-            facts = [row for row in rows if row.id <= until]
-            search = Search(unit.connection)
-            ids = {row.task_id for row in facts if row.what in _OF_TASKS and row.task_id}
-            grown = {row.study_id for row in facts if row.what == Happened.INSTANCE_STORED}
-            ids |= set(search.active_tasks_of(grown)) if grown else set()
-            tasks = {row.task.id: row for row in search.tasks_by_id(ids)} if ids else {}
-        return _events(facts, tasks)
+            return _told(unit, self._follower.news(unit.facts, sites))
+
+    def _between(self, position: int, until: int) -> list[Event]:
+        if position >= until:
+            return []
+        with self._parts.view() as unit:
+            sites = frozenset(unit.people.sites())
+            rows = unit.facts.after(position, sites, MOST)
+            return _told(unit, [row for row in rows if row.id <= until])
 
 
 def routes(parts: Parts, live: Live) -> APIRouter:
@@ -318,7 +317,16 @@ def routes(parts: Parts, live: Live) -> APIRouter:
     return router
 
 
-def _events(facts: list[Row[Any]], tasks: dict[str, TaskRow]) -> list[Event]:
+def _told(unit: IndexUnit, facts: Sequence[Row[Any]]) -> list[Event]:
+    """Facts as events, with the rows of the worklist as they are now."""
+    search = Search(unit.connection)
+    ids = {row.task_id for row in facts if row.what in _OF_TASKS and row.task_id}
+    grown = {row.study_id for row in facts if row.what == Happened.INSTANCE_STORED}
+    ids |= set(search.active_tasks_of(grown)) if grown else set()
+    return _events(facts, {row.task.id: row for row in search.tasks_by_id(ids)} if ids else {})
+
+
+def _events(facts: Sequence[Row[Any]], tasks: dict[str, TaskRow]) -> list[Event]:
     """One event for each task and study that moved, however many facts tell of it."""
     events: dict[tuple[str, ...], Event] = {}
     for fact in facts:

@@ -9,7 +9,17 @@ from typing import Any
 
 from sqlalchemy import Row
 
-from storage.query import KEYS, MODALITIES, Between, Keys, Level, Like, Match, OneOf
+from storage.matching import (
+    Between,
+    Keys,
+    Like,
+    Match,
+    OneOf,
+    is_wild,
+    name_patterns,
+    pattern,
+)
+from storage.query import KEYS, MODALITIES, Level
 from worklist.errors import Code, Refusal
 
 MOST = 1000
@@ -135,29 +145,9 @@ def _match(key: str, value: str) -> Match | None:
         upper = key in (MODALITIES, "modality")
         return OneOf(tuple(one.upper() if upper else one for one in values if one))
     if key in _NAMES:
-        return Like(_name_patterns(value))
+        return Like(name_patterns(value))
     value = value.strip(" ")
-    return Like((_pattern(value),)) if _is_wild(value) else OneOf((value,))
-
-
-def _name_patterns(value: str) -> tuple[str, ...]:
-    """Patterns for a name as it is kept: component groups apart, Chinese names without gaps."""
-    groups = [group.strip(" ^") for group in value.split("=")]
-    found: list[str] = []
-    for group in groups:
-        if group.strip("*^ "):
-            found += [_pattern(re.sub(r"[\^ ]+", gap, group)) for gap in (" ", "")]
-    return tuple(dict.fromkeys(found))[:6] or ("%",)
-
-
-def _is_wild(value: str) -> bool:
-    return "*" in value or "?" in value
-
-
-def _pattern(value: str) -> str:
-    """A pattern of LIKE: `*` any number of characters, `?` one (PS3.4 C.2.2.2.4)."""
-    plain = re.sub(r"([\\%_])", r"\\\1", value)
-    return re.sub(r"\*+", "%", plain).replace("?", "_")
+    return Like((pattern(value),)) if is_wild(value) else OneOf((value,))
 
 
 def _dates(value: str) -> Match:

@@ -10,6 +10,7 @@ from anyio import to_thread
 
 from gateway.assemble import Parts
 from gateway.web.app import create_app
+from gateway.web.devices import Edge
 from worklist.errors import Code, Refusal
 
 log = logging.getLogger("teleread.web")
@@ -23,9 +24,9 @@ START_WITHIN = 30.0
 class WebEdge:
     """The web server on a thread of its own. It leaves signals to the process."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, edge: Edge | None = None) -> None:
         self._settings = parts.settings
-        self.app = create_app(parts)
+        self.app = create_app(parts, edge)
         self._server = uvicorn.Server(self._config())
         self._thread = threading.Thread(target=self._run, name="web", daemon=True)
         self._socket: socket.socket | None = None

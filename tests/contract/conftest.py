@@ -7,6 +7,8 @@ import pytest
 
 from storage.index import Index, open_engine
 from storage.migrate import upgrade
+from storage.objects import LocalObjects
+from storage.s3 import S3Objects
 from worklist.person import Person, Role
 from worklist.site import Site, SiteKind
 
@@ -21,12 +23,34 @@ def empty_index(tmp_path_factory):
     return path
 
 
+@pytest.fixture(params=["sqlite and files", "postgres and s3"])
+def engine(request):
+    """Which kind of index and which kind of object store."""
+    return request.param
+
+
 @pytest.fixture
-def index(tmp_path, empty_index):
-    shutil.copy(empty_index, tmp_path / "index.sqlite")
-    opened = Index(open_engine(f"sqlite:///{tmp_path / 'index.sqlite'}"))
+def index_url(engine, request):
+    """An index with the schema and nothing in it."""
+    if engine == "postgres and s3":
+        return request.getfixturevalue("postgres_url")
+    path = request.getfixturevalue("tmp_path") / "index.sqlite"
+    shutil.copy(request.getfixturevalue("empty_index"), path)
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture
+def index(index_url):
+    opened = Index(open_engine(index_url))
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def objects(engine, request, tmp_path):
+    if engine == "postgres and s3":
+        return S3Objects(request.getfixturevalue("s3_place"), tmp_path / "spool", 0)
+    return LocalObjects(tmp_path / "objects", 0)
 
 
 @pytest.fixture

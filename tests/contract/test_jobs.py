@@ -71,15 +71,27 @@ def test_a_job_put_again_while_it_is_done_is_done_again(index):
     assert lease(index, NOW + MINUTE) is not None
 
 
-def test_bring_forward_never_makes_later(index):
+def test_a_job_that_is_moved_has_another_time_and_none_is_made(index):
     with index.unit() as unit:
         unit.jobs.put("settle", "settle:1", NOW + MINUTE, {})
-        unit.jobs.bring_forward("settle:1", NOW + 2 * MINUTE)
-        assert unit.jobs.earliest() == NOW + MINUTE
-        unit.jobs.bring_forward("settle:1", NOW)
-        assert unit.jobs.earliest() == NOW
-        unit.jobs.bring_forward("settle:2", NOW)
+        for due_at in (NOW + 2 * MINUTE, NOW):
+            unit.jobs.move("settle:1", due_at, {"released_at": 3})
+            assert unit.jobs.earliest() == due_at
+        unit.jobs.move("settle:2", NOW, {})
         assert unit.jobs.counts() == (1, 0)
+        assert unit.jobs.lease(NOW, MINUTE).payload == {"released_at": 3}
+
+
+def test_a_job_that_is_moved_while_it_is_done_is_done_again_then(index):
+    with index.unit() as unit:
+        unit.jobs.put("settle", "settle:1", NOW, {})
+    leased = lease(index, NOW)
+    with index.unit() as unit:
+        unit.jobs.move("settle:1", NOW + MINUTE, {"released_at": 3})
+        unit.jobs.put_off(leased, NOW + 2 * MINUTE)
+    again = lease(index, NOW + MINUTE)
+    assert again is not None
+    assert again.payload == {"released_at": 3}
 
 
 def test_a_failing_job_waits_longer_each_time_and_ends_as_a_dead_letter(index):

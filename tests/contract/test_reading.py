@@ -413,7 +413,7 @@ def test_a_critical_report_goes_out_at_once_and_stands_until_read_back(house):
     with house.unit() as unit:
         critical.confirm(unit, open_one.id, su, right, NOW + SECOND)
         assert unit.criticals.open_at(frozenset({"east"})) == []
-    with house.view() as unit:
+    with house.unit() as unit:
         assert unit.criticals.of_report(report.id).confirmed_by == "su"
 
 

@@ -13,6 +13,12 @@ from worklist.events import Fact, Happened
 SOON = 20
 
 
+@pytest.fixture
+def engine():
+    """The queue in front of the one connection is there on SQLite alone."""
+    return "sqlite and files"
+
+
 class Broken(Exception):
     """Nothing the database itself would raise."""
 
@@ -38,11 +44,24 @@ class Fails:
     def __getattr__(self, name):
         return getattr(self._connection, name)
 
-    def exec_driver_sql(self, statement):
+    @property
+    def connection(self):
+        """The driver's own connection."""
+        return self
+
+    def cursor(self):
+        self._cursor = self._connection.connection.cursor()
+        return self
+
+    def execute(self, statement, *parameters):
         if statement == self._statement and self._error is not None:
             error, self._error = self._error, None
             raise error
-        return self._connection.exec_driver_sql(statement)
+        return self._cursor.execute(statement, *parameters)
+
+    @property
+    def rowcount(self):
+        return self._cursor.rowcount
 
 
 def in_threads(*functions):

@@ -32,7 +32,7 @@ class Gateway:
     def __init__(self, folder, limits=None, **settings):
         self.folder = folder
         self.parts = assemble(
-            Settings(data_dir=folder, dicom_port=0, **{"min_free_bytes": 0, **settings})
+            Settings(data_dir=folder, **{"dicom_port": 0, "min_free_bytes": 0, **settings})
         )
         self.edge = DicomEdge(self.parts, limits)
         self._register()

@@ -13,7 +13,7 @@ CT = "1.2.840.10008.5.1.4.1.1.2"
 US_MULTI = "1.2.840.10008.5.1.4.1.1.3.1"
 RETIRED_US = "1.2.840.10008.5.1.4.1.1.6"
 PRIVATE = "1.2.840.113619.4.27"
-PATIENT_ROOT_FIND = "1.2.840.10008.5.1.4.1.2.1.1"
+PRINT = "1.2.840.10008.5.1.1.9"
 IMPLICIT = "1.2.840.10008.1.2"
 EXPLICIT = "1.2.840.10008.1.2.1"
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
@@ -81,7 +81,7 @@ def test_negotiation(call):
         (US_MULTI, (JPEG, EXPLICIT)),
         (RETIRED_US, (IMPLICIT,)),
         (PRIVATE, (EXPLICIT,)),
-        (PATIENT_ROOT_FIND, (IMPLICIT,)),
+        (PRINT, (IMPLICIT,)),
         ("1.2.840.10008.5.1.4.1.1.4", (JPIP,)),
         ("1.2.840.10008.5.1.4.1.1.7", (JPIP, "1.2.826.0.1.3680043.1.2.3", IMPLICIT)),
     )
@@ -98,7 +98,7 @@ def test_negotiation(call):
         PRIVATE: EXPLICIT,
         "1.2.840.10008.5.1.4.1.1.7": IMPLICIT,
     }
-    assert rejected == {PATIENT_ROOT_FIND: 3, "1.2.840.10008.5.1.4.1.1.4": 4}
+    assert rejected == {PRINT: 3, "1.2.840.10008.5.1.4.1.1.4": 4}
 
 
 def test_one_class_in_several_contexts(call):
@@ -135,7 +135,7 @@ def test_silent_connections_keep_nobody_out(new_gateway, limits, associate):
 
 
 def test_a_device_that_falls_silent_in_a_message_is_dropped(new_gateway, limits, associate):
-    gateway = new_gateway(limits=limits(pdu_seconds=0.5))
+    gateway = new_gateway(limits=limits(window_seconds=0.5))
     with associate(gateway.port) as device:
         device.association.dul.socket.socket.sendall(b"\x04\x00\x00\x00\x10\x00\x00")
         until(lambda: gateway.edge.associations == 0)
@@ -187,7 +187,7 @@ def test_broken_messages_end_their_association(gateway, call, lines, pdv):
         peer.sendall(b"\x04\x00" + struct.pack(">I", len(pdv)) + pdv)
         until(lambda: device.association.is_aborted)
         assert bystander.association.is_established
-    assert len(lines()) == 1
+        assert len(lines()) == 1
 
 
 def test_an_object_without_end_is_not_collected(new_gateway, limits, associate, image, lines):

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from gateway.assemble import Parts, assemble
 from gateway.settings import Settings
+from storage.objects import LocalObjects
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = (sys.executable, "-m", "gateway.cli")
@@ -75,6 +76,7 @@ class House:
             "min_free_bytes": 1 << 20,
             **settings,
         }
+        self.given = given
         clean = {k: v for k, v in os.environ.items() if not k.startswith("TELEREAD_")}
         self.environment = {
             **clean,
@@ -105,7 +107,11 @@ class House:
     @property
     def pid(self) -> int:
         """The gateway's own process, also behind another command: it owns the lock."""
-        return int((self.data / "lock").read_text())
+        lock = self.data / "lock"
+        if lock.exists():
+            return int(lock.read_text())
+        assert self.process is not None
+        return self.process.pid  # only SQLite is owned by one process
 
     def tell(self, number: signal.Signals) -> None:
         """Send a signal."""
@@ -188,7 +194,7 @@ class House:
     def parts(self) -> Iterator[Parts]:
         """The stopped gateway's data, opened by the test."""
         assert self.process is None
-        opened = assemble(Settings(data_dir=self.data))
+        opened = assemble(Settings(**self.given))
         try:
             yield opened
         finally:
@@ -197,12 +203,12 @@ class House:
     @property
     def incoming(self) -> list[Path]:
         """Temporary files of objects."""
-        return list((self.data / "objects" / "incoming").iterdir())
+        return list((self.data / "objects" / "incoming").glob("*"))
 
     @property
-    def objects(self) -> list[Path]:
-        """Every file of the object store."""
-        return [path for path in (self.data / "objects").rglob("*") if path.is_file()]
+    def objects(self) -> list[str]:
+        """The locators of the object store, as another process finds them."""
+        return sorted(LocalObjects(self.data / "objects", 0).list())
 
 
 def until(holds: Callable[[], object], what: str, patience: float = PATIENCE) -> None:
@@ -213,13 +219,15 @@ def until(holds: Callable[[], object], what: str, patience: float = PATIENCE) ->
         time.sleep(LOOK)
 
 
-def furnished(folder: Path, more: Sequence[tuple[Sequence[str], str]] = ()) -> Path:
+def furnished(
+    folder: Path, more: Sequence[tuple[Sequence[str], str]] = (), **settings: object
+) -> Path:
     """A data folder with sites, devices and people, made by the commands themselves.
 
     The commands run one after another in one process: starting Python for each would take longer
     than what they do. `more` are further commands with their standard input.
     """
-    house = House(folder)
+    house = House(folder, **settings)
     commands = [*_furniture(), *((list(words), given) for words, given in more)]
     program = (
         "import io, json, sys\n"

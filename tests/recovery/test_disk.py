@@ -122,8 +122,8 @@ def test_a_full_disk_at_every_stage_of_storing(disk, new_house):
                 assert status in OUT_OF_RESOURCES, f"{status:04X} with {left} KiB left"
                 refused[one.uid] = one
             assert house.incoming == []
-            dicom = [path for path in house.objects if path.parts[-3] == "dicom"]
-            assert len(dicom) == len(stored), f"a file without a row, with {left} KiB left"
+            dicom = [one for one in house.objects if one.startswith("dicom/")]
+            assert len(dicom) == len(stored), f"an object without a row, with {left} KiB left"
             said = [line for line in house.log(already).splitlines() if one.uid in line]
             assert len(said) == (status != SUCCESS)
         assert len(refused) >= 4

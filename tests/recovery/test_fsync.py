@@ -11,14 +11,17 @@ from dataclasses import dataclass
 
 import pytest
 
+from storage.ingest import MOST_IN_MEMORY
 from tests.recovery.browser import Person
 from tests.recovery.device import SUCCESS, Device, ecg_sample, image_sample
 from tests.recovery.house import CART, SCANNER
 
 CALLS = (
-    "fsync,fdatasync,rename,renameat,renameat2,mkdir,mkdirat,write,pwrite64,writev,sendto,sendmsg"
+    "fsync,fdatasync,rename,renameat,renameat2,mkdir,mkdirat,openat,write,pwrite64,pwritev,pwritev2,"
+    "writev,sendto,sendmsg"
 )
-STORED = 6
+STORED = 7
+LARGE_SIDE = 1500  # pixels; such an image is a file of its own
 
 # What strace -f -y -yy -ttt writes: process, time, call. A call that another one interrupts has
 # two lines; it counts as begun at the first and as done at the second.
@@ -105,10 +108,47 @@ def require_durable(trace: list[Call], kind: str, after: int, answer: Call) -> N
         NotDurable: with what is missing.
     """
     before = [one for one in trace if after < one.began and one.done < answer.began]
-    renames = [one for one in before if one.name.startswith("rename") and not one.failed]
-    kept = [one for one in renames if f"/objects/{kind}/" in one.names[-1]]
+    kept = [*_kept_in_segments(trace, before, kind), *_kept_in_files(before, kind)]
     if not kept:
         raise NotDurable("no object was kept")
+    last = max(kept, key=lambda one: one.done)
+    writes = [
+        one
+        for one in before
+        if one.name == "pwrite64" and one.path.endswith("-wal") and one.began > last.done
+    ]
+    # the thread that kept the object commits, or another one that commits for both
+    own = [one for one in writes if one.pid == last.pid] or writes[:1]
+    if not own:
+        raise NotDurable("nothing was written to the index after the object was kept")
+    if not any(one.began > own[-1].done for one in _synced(before, is_index)):
+        raise NotDurable("the index was not synced after it was written")
+
+
+def _kept_in_segments(trace: list[Call], before: list[Call], kind: str) -> list[Call]:
+    """The syncs of the segments that were appended to, all in order."""
+    written = [one for one in before if f"/objects/{kind}/segments/" in one.path]
+    appended = {one.path: one for one in written if one.name.startswith("pwrite")}
+    kept = []
+    for path, last in appended.items():
+        syncs = [one for one in _synced(before, path.__eq__) if one.began > last.done]
+        if not syncs:
+            raise NotDurable("the object was not synced after its last byte")
+        folder = path.rpartition("/")[0]
+        made = [one for one in trace if one.name == "openat" and path in one.names]
+        begun = next(one for one in made if "O_CREAT" in one.given)
+        names = [one for one in _synced(trace, folder.__eq__) if one.began > begun.done]
+        if not any(one.done < syncs[0].began for one in names):
+            raise NotDurable("the folder was not synced after the segment got its name")
+        _require_folders([one for one in trace if one.done < syncs[0].began], folder)
+        kept.append(syncs[0])
+    return kept
+
+
+def _kept_in_files(before: list[Call], kind: str) -> list[Call]:
+    """The renames of objects that are files of their own, all in order."""
+    renames = [one for one in before if one.name.startswith("rename") and not one.failed]
+    kept = [one for one in renames if f"/objects/{kind}/" in one.names[-1]]
     for rename in kept:
         incoming, final = rename.names[0], rename.names[-1]
         file = _synced(before, incoming.__eq__)
@@ -118,25 +158,19 @@ def require_durable(trace: list[Call], kind: str, after: int, answer: Call) -> N
         if not any(one.began > rename.done for one in _synced(before, folder.__eq__)):
             raise NotDurable("the folder was not synced after the object got its name")
         _require_folders(before, folder)
-    writes = [
-        one
-        for one in before
-        if one.name == "pwrite64" and one.path.endswith("-wal") and one.began > kept[-1].done
-    ]
-    # the thread that kept the object commits, or another one that commits for both
-    own = [one for one in writes if one.pid == kept[-1].pid] or writes[:1]
-    if not own:
-        raise NotDurable("nothing was written to the index after the object was kept")
-    if not any(one.began > own[-1].done for one in _synced(before, is_index)):
-        raise NotDurable("the index was not synced after it was written")
+    return kept
 
 
-def is_object(path: str) -> bool:
+def is_large_object(path: str) -> bool:
     return "/objects/incoming/" in path
 
 
+def is_segment(path: str) -> bool:
+    return "/segments/" in path
+
+
 def is_folder(path: str) -> bool:
-    return "/objects/" in path and not is_object(path)
+    return "/objects/" in path and not is_large_object(path) and not is_segment(path)
 
 
 def is_index(path: str) -> bool:
@@ -199,7 +233,7 @@ def test_sync_comes_before_the_answer(new_house, tmp_path):
     promised = list(every_answer(trace, house.dicom_port, house.web_port))
     assert promised == ["instance"] * STORED + ["report"]
     # and the test would see it: the same trace without one kind of sync does not pass
-    for which in (is_object, is_folder, is_index):
+    for which in (is_large_object, is_segment, is_folder, is_index):
         left = [one for one in trace if "sync" not in one.name or not which(one.path)]
         with pytest.raises(NotDurable):
             list(every_answer(left, house.dicom_port, house.web_port))
@@ -213,9 +247,12 @@ def _store_and_sign(house):
             first = image.instance(chance)
             for one in (
                 first,
-                *(image.instance(chance, first.study, first.series) for _ in range(STORED - 2)),
+                *(image.instance(chance, first.study, first.series) for _ in range(STORED - 3)),
             ):
                 assert device.store(one) == SUCCESS
+            large = image_sample(LARGE_SIDE).instance(chance)
+            assert len(large.raw) > MOST_IN_MEMORY
+            assert device.store(large) == SUCCESS
             device.release()
         with Device(house.dicom_port, CART) as device:
             assert device.store(ecg.instance(chance)) == SUCCESS

@@ -44,9 +44,9 @@ from tests.recovery.house import (
 )
 from worklist.report import ReportState
 
-ROUNDS = 10
-ENOUGH = 500
+PER_ROUND = 50
 WADO = 'multipart/related; type="application/dicom"; transfer-syntax=*'
+pytestmark = pytest.mark.timeout(600)
 POLICY = """
 grace_seconds = 1
 quiet_after_release_seconds = 1
@@ -219,8 +219,15 @@ class Reader(Client):
                 self.day.signatures.append(one)
 
 
-@pytest.mark.timeout(600)
 def test_ten_kills(new_house, tmp_path):
+    _kill_and_look(new_house, tmp_path, rounds=10)
+
+
+def test_kills_over_postgres_and_s3(new_far_house, tmp_path):
+    _kill_and_look(new_far_house, tmp_path, rounds=3)
+
+
+def _kill_and_look(new_house, tmp_path, rounds):
     seed = int(os.environ.get("KILL_SEED") or random.SystemRandom().randrange(1 << 32))
     print(f"\nKILL_SEED={seed}")
     chance = random.Random(seed)
@@ -235,14 +242,14 @@ def test_ten_kills(new_house, tmp_path):
     for client in clients:
         client.start()
     try:
-        _kill_again_and_again(house, day, clients, chance)
-        _come_back(house, day, clients, readers)
+        _kill_again_and_again(house, day, clients, chance, rounds)
+        _come_back(house, day, clients, readers, rounds)
     finally:
         day.set(up=False, over=True)
         for reader in readers:
             reader.person.http.close()
     assert house.stop().code == 0
-    _everything_is_there(house, day)
+    _everything_is_there(house, day, rounds * PER_ROUND)
     _say(day)
 
 
@@ -258,13 +265,13 @@ def _senders(day: Day, house: House, chance: random.Random) -> list[Client]:
 
 
 def _kill_again_and_again(
-    house: House, day: Day, clients: list[Client], chance: random.Random
+    house: House, day: Day, clients: list[Client], chance: random.Random, rounds: int
 ) -> None:
-    for number in range(ROUNDS):
+    for number in range(rounds):
         house.start()
         assert house.incoming == [], "temporary files of before the kill"
         day.set(round=number, up=True)
-        wanted = chance.randrange(ENOUGH // ROUNDS, 2 * ENOUGH // ROUNDS)
+        wanted = chance.randrange(PER_ROUND, 2 * PER_ROUND)
         day.wait_for(
             lambda n=number, w=wanted: day.acknowledged[n] >= w and day.signing,
             "instances and a signature under way",
@@ -276,9 +283,11 @@ def _kill_again_and_again(
         assert any(one[0] == number for one in day.unanswered), "nothing was in flight"
 
 
-def _come_back(house: House, day: Day, clients: list[Client], readers: list[Reader]) -> None:
+def _come_back(
+    house: House, day: Day, clients: list[Client], readers: list[Reader], rounds: int
+) -> None:
     """The last start: no new work, only what was promised."""
-    day.set(round=ROUNDS, over=True)
+    day.set(round=rounds, over=True)
     for client in clients:
         client.join(PATIENCE)
     assert not day.broken, day.broken[0]
@@ -299,8 +308,8 @@ def _come_back(house: House, day: Day, clients: list[Client], readers: list[Read
         assert one.raw in answer.content, one.uid
 
 
-def _everything_is_there(house: House, day: Day) -> None:
-    assert len(day.stored) >= ENOUGH
+def _everything_is_there(house: House, day: Day, enough: int) -> None:
+    assert len(day.stored) >= enough
     with house.parts() as parts, parts.view() as unit:
         rows = unit.connection.execute(select(tables.instance)).all()
         for row in rows:  # acknowledged or not: no row without all of its bytes

@@ -18,6 +18,7 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_dataset
 from pydicom.sequence import Sequence
 
+from storage import header as module
 from storage.header import read_header
 from worklist.errors import Code, Refusal
 
@@ -448,3 +449,85 @@ def test_encoding_by_pydicom_is_read_back():
     for term, text in (("GB18030", "王^小东"), ("ISO_IR 192", "王^小东"), ("ISO_IR 100", "Jérôme")):
         codec = {"GB18030": "gb18030", "ISO_IR 192": "utf8", "ISO_IR 100": "latin_1"}[term]
         assert with_text(term, encode_string(text, [codec])).patient.name == text.replace("^", "")
+
+
+# --- the next instance of a series -------------------------------------------------------------
+
+_SERIES_OF = {
+    "StudyDate": "20260102",
+    "StudyTime": "0910",
+    "AcquisitionDate": "20260102",
+    "AcquisitionTime": "0911",
+    "ContentDate": "20260102",
+    "ContentTime": "0912",
+    "AcquisitionDateTime": "20260102091300",
+    "AccessionNumber": "A1",
+    "InstanceNumber": "1",
+    "SeriesNumber": "1",
+    "SeriesDescription": "Thorax",
+    "PatientSex": "M",
+    "PatientBirthDate": "19600102",
+    "RequestAttributesSequence": Sequence([item(RequestedProcedurePriority="HIGH")]),
+    "Rows": 2,
+    "Columns": 2,
+    "BitsAllocated": 8,
+    "PixelRepresentation": 0,
+    "NumberOfFrames": "1",
+}
+_CHANGES = [
+    {"SOPInstanceUID": "1.2.3.2"},
+    {"InstanceNumber": "2", "AcquisitionTime": "1011", "ContentTime": "1012"},
+    {"AcquisitionDateTime": None, "AcquisitionDate": None, "ContentDate": "20260103"},
+    {"PatientName": "Li^Na=李^娜"},
+    {"PatientID": "P2"},
+    {"PatientSex": None},
+    {"PatientBirthDate": "19700102"},
+    {"SpecificCharacterSet": "GB18030"},
+    {"SpecificCharacterSet": None},
+    {"StudyInstanceUID": "1.2.4"},
+    {"SOPClassUID": f"{ROOT}4"},
+    {"Modality": "PT"},
+    {"AccessionNumber": "A2"},
+    {"SeriesDescription": None},
+    {"SeriesDescription": "x" * 9000},
+    {"RequestAttributesSequence": Sequence([item(RequestedProcedurePriority="LOW")])},
+    {"NumberOfFrames": "7"},
+    {"Rows": 3},
+    {"OperatorsName": "not read"},
+    {"StationName": "CT2"},
+    {"Manufacturer": "M"},
+]
+
+
+@pytest.mark.parametrize("implicit", [False, True])
+@pytest.mark.parametrize("changes", _CHANGES, ids=",".join)
+def test_the_next_instance_of_a_series_is_read_as_if_it_were_the_first(changes, implicit):
+    syntax = IMPLICIT if implicit else EXPLICIT
+    first, second = (
+        encoded(a_set(**_SERIES_OF, PixelData=bytes(4)), implicit=implicit),
+        encoded(a_set(**(_SERIES_OF | {"PixelData": bytes(4)} | changes)), implicit=implicit),
+    )
+    module._recent.clear()
+    alone = [read_header(one, syntax) for one in (second,)]
+    module._recent.clear()
+    read_header(first, syntax)
+    assert [read_header(second, syntax)] == alone
+    assert [read_header(memoryview(bytearray(second)), syntax)] == alone
+    module._recent.clear()
+    before = read_header(first, syntax)
+    read_header(second, syntax)
+    assert read_header(first, syntax) == before
+
+
+def test_a_series_that_loses_its_pixels_is_refused_though_the_one_before_was_whole():
+    read_header(encoded(a_set(**_SERIES_OF, PixelData=bytes(4))), EXPLICIT)
+    with pytest.raises(Refusal) as refused:
+        read_header(encoded(a_set(**_SERIES_OF)), EXPLICIT)
+    assert refused.value.code is Code.TRUNCATED
+
+
+def test_what_is_remembered_of_series_is_bounded_and_holds_no_image():
+    for number in range(600):
+        read_header(encoded(a_set(SeriesInstanceUID=f"1.2.{number + 1}")), EXPLICIT)
+    assert len(module._recent) <= 256
+    assert all(len(one.text.scan.data) == 0 for one in module._recent.values())

@@ -125,10 +125,11 @@ def test_whoever_reads_for_whom_is_on_record(parts):
         "read_by": ["h1"],
     }
     device = {"site": "c2", "ae_title": "CT", "called": None, "host": None, "port": None}
+    plain = {"modality": None, "tls": False, "certificate": None, "returns_reports": False}
     token = {"name": "his", "role": ["doctor"], "site": "c2", "days": None}
     for command, given in (
         ("site add", site),
-        ("device add", {**device, "modality": None}),
+        ("device add", {**device, **plain}),
         ("token add", token),
         ("token revoke", {"name": "his"}),
     ):

@@ -24,6 +24,11 @@ def _reader():
     return (Role.READER, Role.COORDINATOR)
 
 
+def _device_of(house, site):
+    with house.parts.view() as unit:
+        return next(one.id for one in unit.people.devices() if one.site == site)
+
+
 @pytest.fixture(scope="module")
 def theirs(house):
     """Everything that the first center has, by the names of the placeholders."""
@@ -39,7 +44,11 @@ def theirs(house):
         "study_id": open_case["study"]["id"],
         "critical_id": critical["id"],
         "notice_id": "1",
+        "device_id": _device_of(house, "c1"),
+        "refused_id": "0" * 32,
+        "transmission_id": "0" * 32,
         "verify_id": signed["verify_path"].rpartition("/")[2],
+        "order_id": _order(house, patient),
         "site": "c1",
         "study": dataset.StudyInstanceUID,
         "study_uid": dataset.StudyInstanceUID,
@@ -55,8 +64,18 @@ def theirs(house):
         "number": "1",
         "painted": painted(open_case),
         "v": painted(open_case)[0]["v"],
-        "secrets": ("密人", "Mi Mi", patient.patient_id, "绝密", dataset.AccessionNumber),
+        "secrets": ("密人", "Mi Mi", patient.patient_id, "绝密", dataset.AccessionNumber, "ECG_c1"),
     }
+
+
+def _order(house, patient):
+    given = {
+        "request_id": "00000000-0000-4000-8000-000000000001",
+        "patient": {"id": patient.patient_id, "name": "秘密人", "name_latin": "Mi^Mi"},
+        "modality": "DX",
+        "procedure": "绝密检查",
+    }
+    return house.browser("su").post("/api/orders", given).json()["id"]
 
 
 @pytest.mark.parametrize("name", ["zhou", "far"])

@@ -17,6 +17,7 @@ from pydicom.filewriter import write_dataset
 
 from gateway import people
 from gateway.assemble import Parts, assemble
+from gateway.dicom.ae import DicomEdge
 from gateway.settings import Settings
 from gateway.web.server import WebEdge
 from sample_studies.ecg import ecg
@@ -45,13 +46,17 @@ class Clock:
 class House:
     """One hospital, two centers it reads for, one it does not, and their people."""
 
-    def __init__(self, folder: Path, **settings: object) -> None:
+    def __init__(self, folder: Path, *, dicom: bool = False, **settings: object) -> None:
         self.clock = Clock()
-        given = {"data_dir": folder, "web_port": 0, "min_free_bytes": 0, **settings}
+        given = {"data_dir": folder, "web_port": 0, "dicom_port": 0, "min_free_bytes": 0}
+        given |= settings
         self.parts: Parts = assemble(Settings(**given), self.clock)
         self._sites()
-        self.edge = WebEdge(self.parts)
+        self.dicom = DicomEdge(self.parts) if dicom else None
+        self.edge = WebEdge(self.parts, self.dicom)
         self.edge.start()
+        if self.dicom is not None:
+            self.dicom.start()
         self.base = f"http://127.0.0.1:{self.edge.port}"
         self._made = 0
         self._clients: list[httpx.Client] = []
@@ -99,6 +104,8 @@ class House:
     def close(self) -> None:
         for client in self._clients:
             client.close()
+        if self.dicom is not None:
+            self.dicom.stop(4)
         self.edge.stop(8)
         self.parts.close()
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from gateway import demo
 from gateway.assemble import Parts, assemble
 from gateway.settings import Settings
+from tools.bench.certificate import certified
 from tools.bench.figures import NotMeasured
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,7 +42,7 @@ class House:
         shutil.copytree(furniture, self.data)
         self._folder = folder
         self._log = folder / "log"
-        self.web_port, self.dicom_port = free_port(), free_port()
+        self.web_port, self.dicom_port, self.tls_port = free_port(), free_port(), free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -105,10 +106,14 @@ class House:
         return _READY in self._log.read_bytes()
 
     def _environment(self) -> dict[str, str]:
+        certificate, key = certified(self._folder)
         given = {
             "DATA_DIR": str(self.data),
             "WEB_PORT": str(self.web_port),
             "DICOM_PORT": str(self.dicom_port),
+            "DICOM_TLS_PORT": str(self.tls_port),
+            "DICOM_TLS_CERT": str(certificate),
+            "DICOM_TLS_KEY": str(key),
         }
         ours = {f"TELEREAD_{name}": value for name, value in given.items()}
         return {**os.environ, "PYTHONPATH": str(ROOT), **ours}

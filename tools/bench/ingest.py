@@ -15,8 +15,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from pydicom.dataset import Dataset
+from sqlalchemy import func, select
 
-from tools.bench import peers, templates
+from storage.tables import instance
+from tools.bench import large, peers, templates
 from tools.bench.figures import Figure, NotMeasured, one, remark, several
 from tools.bench.house import AE_TITLE, CART, PATIENCE, ROOT, SCANNER, House
 from tools.bench.peers import Receiver
@@ -24,8 +26,8 @@ from tools.bench.sender import Job, Sent, read_sent
 from tools.bench.stopwatch import Stopwatch
 from tools.bench.usage import Peak, cpu_seconds
 
-TELEREAD = "Teleread"
-SLICES, CARTS = 100, 100
+TELEREAD, ENCRYPTED = "Teleread", "Teleread over TLS"
+SLICES, CARTS, RADIOGRAPHS = 200, 200, 20
 
 
 @dataclass(frozen=True)
@@ -84,27 +86,47 @@ def measure(
     house = House(folder, furniture)
     with ExitStack() as stack:
         stack.enter_context(house.running())
-        receivers = [Receiver(TELEREAD, house.pid, house.dicom_port)]
+        receivers = [
+            Receiver(TELEREAD, house.pid, house.dicom_port),
+            Receiver(ENCRYPTED, house.pid, house.tls_port, tls=True),
+        ]
         for name in peers.COMMANDS:
             peer = stack.enter_context(peers.running(name, folder))
             receivers += [peer] if peer else []
         seen = _repeated(works, receivers, stopwatch, repetitions)
+        biggest = list(large.measure(house, quick=repetitions == 1))
+    yield _found(house, works, seen)
     for name in peers.COMMANDS.keys() - seen.keys():
         yield remark(f"{name}: {'does not start' if peers.program(name) else 'not installed'}")
     for work in works:
         yield from _speeds(work, seen)
     yield from _costs(works, seen)
+    yield from biggest
+
+
+def _found(house: House, works: Sequence[Work], seen: dict[str, "_Seen"]) -> Figure:
+    """Whether everything that was answered with success is in the index."""
+    ours = [seen[name].runs[work.title] for name in (TELEREAD, ENCRYPTED) for work in works]
+    sent = sum(run.instances for runs in ours for run in runs) + 1  # and the large one
+    with house.parts() as parts, parts.view() as unit:
+        found = unit.connection.execute(select(func.count()).select_from(instance)).scalar_one()
+    if found != sent:
+        raise NotMeasured(f"{sent} instances were answered with success, {found} are there")
+    return remark(f"after the last answer all {found:,} instances of Teleread's are in the index")
 
 
 def _works(folder: Path) -> list[Work]:
-    ct, ecg = templates.ct_slice(), templates.twelve_leads()
-    slices, leads = templates.written(ct, folder), templates.written(ecg, folder)
-    size, small = slices.stat().st_size / 1000, leads.stat().st_size / 1000
+    ct, dx, ecg = templates.ct_slice(), templates.radiograph(), templates.twelve_leads()
+    slices, film, leads = (templates.written(one, folder) for one in (ct, dx, ecg))
+    size, large_size, small = (one.stat().st_size / 1000 for one in (slices, film, leads))
     what = f"CT {SLICES} × {size:.0f} KB"
+    single = f"ECG {small:.0f} KB, one association each"
     return [
         Work(f"{what}, 1 sender", ct, slices, SCANNER, 1, 1, SLICES),
-        Work(f"{what}, 4 senders", ct, slices, SCANNER, 4, 1, SLICES // 4),
-        Work(f"ECG {small:.0f} KB, one association each", ecg, leads, CART, 1, CARTS, 1),
+        Work(f"{what}, 8 senders", ct, slices, SCANNER, 8, 1, SLICES // 4),
+        Work(f"DX {large_size / 1000:.0f} MB", dx, film, SCANNER, 1, 1, RADIOGRAPHS),
+        Work(f"{single}, 1 sender", ecg, leads, CART, 1, CARTS, 1),
+        Work(f"{single}, 8 senders", ecg, leads, CART, 8, CARTS // 4, 1),
     ]
 
 
@@ -164,6 +186,7 @@ def _job(work: Work, receiver: Receiver) -> Job:
         called=AE_TITLE,
         studies=work.studies,
         count=work.count,
+        tls=receiver.tls,
     )
 
 
@@ -214,15 +237,18 @@ def _speeds(work: Work, seen: dict[str, _Seen]) -> Iterator[Figure]:
         unit = "inst/s" if work.is_bulk else "assoc/s"
         yield several(f"{work.title}: {name}", unit, a_second, more=True)
     ours = seen[TELEREAD].runs[work.title]
+    encrypted = zip(seen[ENCRYPTED].runs[work.title], ours, strict=True)
+    ratios = [a.instances_a_second / b.instances_a_second for a, b in encrypted]
+    yield several(f"{work.title}: over TLS ÷ not", "×", ratios, more=True)
     for name, each in seen.items():
-        if name != TELEREAD:
+        if name not in (TELEREAD, ENCRYPTED):
             pairs = zip(ours, each.runs[work.title], strict=True)
             ratios = [a.instances_a_second / b.instances_a_second for a, b in pairs]
             yield several(f"{work.title}: Teleread ÷ {name}", "×", ratios, more=True)
 
 
 def _costs(works: Sequence[Work], seen: dict[str, _Seen]) -> Iterator[Figure]:
-    bulk = [work.title for work in works if work.is_bulk]
+    bulk = [work.title for work in works if work.dataset.Modality == "CT"]
     single = [work.title for work in works if not work.is_bulk]
     for name, each in seen.items():
         runs = [run for title in bulk for run in each.runs[title]]

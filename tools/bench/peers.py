@@ -26,6 +26,7 @@ class Receiver:
     name: str
     pid: int
     port: int
+    tls: bool = False
 
 
 def program(name: str) -> str | None:

@@ -9,16 +9,17 @@ import json
 import os
 import random
 import socket
+import ssl
 import struct
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 PATIENCE = 60.0
-EXPLICIT = "1.2.840.10008.1.2.1"
+EXPLICIT, JPEG = "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.4.50"
 # what stands in a template where each instance has its own; all values keep their length
 STUDY, SERIES, INSTANCE = (f"2.25.1{number:038d}" for number in (1, 2, 3))
 PATIENT = "P0000000000X"
@@ -30,6 +31,7 @@ _RELEASE_RQ = b"\x05\x00\x00\x00\x00\x04\x00\x00\x00\x00"
 _ASSOCIATE_AC, _P_DATA, _RELEASE_RP = 2, 4, 6
 _OWN_MOST = 1 << 18
 _UNLIMITED = 1 << 18
+_MOST_PIECES = 512  # that the kernel takes in one call
 _FIXED_PART = 68  # of an association request or answer, PS3.8 tables 9-11 and 9-17
 
 
@@ -77,14 +79,26 @@ class Template:
 
 
 class Association:
-    """One association with a receiver on this machine, for one SOP Class."""
+    """One association with a receiver on this machine, for one SOP Class in one syntax."""
 
-    def __init__(self, port: int, calling: str, called: str, sop_class: str) -> None:
+    def __init__(
+        self,
+        port: int,
+        calling: str,
+        called: str,
+        sop_class: str,
+        syntax: str = EXPLICIT,
+        *,
+        tls: bool = False,
+    ) -> None:
         self._sop_class = sop_class
         self._messages = 0
+        self._cut: tuple[int, memoryview, list[bytes | memoryview]] | None = None
         self._socket = socket.create_connection(("127.0.0.1", port), PATIENCE)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._socket.sendall(_request(calling, called, sop_class))
+        if tls:
+            self._socket = _unverified().wrap_socket(self._socket)
+        self._socket.sendall(_request(calling, called, sop_class, syntax))
         kind, body = self._pdu()
         if kind != _ASSOCIATE_AC:
             self._socket.close()
@@ -95,7 +109,49 @@ class Association:
         """Send one and wait for its success."""
         self._messages += 1
         command = _command(self._sop_class, one.uid, self._messages)
-        self._socket.sendall(b"".join((_pdv(command, 3), *_fragments(one, self._most - 6))))
+        self._send([_pdv(command, 3), *self._fragments(one)])
+        self._expect_success()
+
+    def store_piecewise(self, uid: str, pieces: Iterator[bytes]) -> None:
+        """Send one whose data set is made on the way, and wait for its success."""
+        self._messages += 1
+        self._socket.sendall(_pdv(_command(self._sop_class, uid, self._messages), 3))
+        most = self._most - 6
+        for piece in pieces:
+            whole = memoryview(piece)
+            chunks = [whole[at : at + most] for at in range(0, len(whole), most)]
+            self._send([part for chunk in chunks for part in (_head(len(chunk), 0), chunk)])
+        self._socket.sendall(_head(0, 2))
+        self._expect_success()
+
+    def _fragments(self, one: Instance) -> list[bytes | memoryview]:
+        """The data set in PDUs; the first holds the head and what fits behind it. What instances
+        of one template share is cut once."""
+        most = self._most - 6
+        fits = most - len(one.head)
+        if fits <= 0:
+            return _cut(memoryview(one.head + one.rest), most)
+        if self._cut is None or self._cut[0] != fits or self._cut[1] is not one.rest:
+            self._cut = (fits, one.rest, _cut(one.rest[fits:], most))
+        first = one.rest[:fits]
+        is_all = len(one.rest) <= fits
+        head = _head(len(one.head) + len(first), 2 if is_all else 0)
+        return [head, one.head, first, *([] if is_all else self._cut[2])]
+
+    def _send(self, pieces: list[bytes | memoryview]) -> None:
+        if isinstance(self._socket, ssl.SSLSocket):
+            self._socket.sendall(b"".join(pieces))
+            return
+        for at in range(0, len(pieces), _MOST_PIECES):
+            left = [memoryview(one) for one in pieces[at : at + _MOST_PIECES]]
+            while left:
+                sent = self._socket.sendmsg(left)
+                while left and sent >= len(left[0]):
+                    sent -= len(left.pop(0))
+                if left:
+                    left[0] = left[0][sent:]
+
+    def _expect_success(self) -> None:
         kind, body = self._pdu()
         status = _status(body[6:]) if kind == _P_DATA else None
         if status != 0:
@@ -136,6 +192,7 @@ class Job:
     called: str
     studies: int
     count: int
+    tls: bool = False
 
 
 @dataclass(frozen=True)
@@ -167,7 +224,7 @@ def _sent(job: Job, studies: Sequence[Sequence[Instance]]) -> Sent:
     before, began = os.times(), time.monotonic()
     try:
         for study in studies:
-            association = Association(job.port, job.calling, job.called, job.sop_class)
+            association = Association(job.port, job.calling, job.called, job.sop_class, tls=job.tls)
             for one in study:
                 association.store(one)
                 done, size = done + 1, size + one.size
@@ -191,8 +248,16 @@ def _item(kind: int, body: bytes) -> bytes:
     return struct.pack(">BxH", kind, len(body)) + body
 
 
-def _request(calling: str, called: str, sop_class: str) -> bytes:
-    syntaxes = _item(0x30, sop_class.encode()) + _item(0x40, EXPLICIT.encode())
+def _unverified() -> ssl.SSLContext:
+    """Encrypted, to whomever: the receiver is one of this machine."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _request(calling: str, called: str, sop_class: str, syntax: str) -> bytes:
+    syntaxes = _item(0x30, sop_class.encode()) + _item(0x40, syntax.encode())
     user = _item(0x51, struct.pack(">I", _OWN_MOST)) + _item(0x52, _IMPLEMENTATION)
     body = b"".join(
         (
@@ -231,19 +296,20 @@ def _items(body: bytes, at: int) -> list[tuple[int, bytes]]:
     return found
 
 
-def _pdv(fragment: bytes | memoryview, control: int) -> bytes:
-    size = len(fragment)
-    return struct.pack(">BxIIBB", _P_DATA, size + 6, size + 2, _CONTEXT, control) + fragment
+def _head(size: int, control: int) -> bytes:
+    return struct.pack(">BxIIBB", _P_DATA, size + 6, size + 2, _CONTEXT, control)
 
 
-def _fragments(one: Instance, most: int) -> list[bytes]:
-    """The data set in PDUs; the first holds the head and what fits behind it."""
-    fits = max(most - len(one.head), 0)
-    whole = memoryview(one.head + one.rest[:fits])
-    chunks = [whole[at : at + most] for at in range(0, len(whole), most)]
-    chunks += [one.rest[at : at + most] for at in range(fits, len(one.rest), most)]
+def _pdv(fragment: bytes, control: int) -> bytes:
+    return _head(len(fragment), control) + fragment
+
+
+def _cut(data: memoryview, most: int) -> list[bytes | memoryview]:
+    """Heads and bytes of the PDUs that carry these and then nothing more."""
+    chunks = [data[at : at + most] for at in range(0, len(data), most)]
     last = len(chunks) - 1
-    return [_pdv(chunk, 2 if number == last else 0) for number, chunk in enumerate(chunks)]
+    heads = (_head(len(chunk), 2 if at == last else 0) for at, chunk in enumerate(chunks))
+    return [part for pair in zip(heads, chunks, strict=True) for part in pair]
 
 
 def _command(sop_class: str, uid: str, message: int) -> bytes:

@@ -1,6 +1,7 @@
 """Which two data sets are sent again and again, as devices make them?"""
 
 import io
+import os
 from pathlib import Path
 
 from pydicom.dataset import Dataset
@@ -21,18 +22,38 @@ def twelve_leads() -> Dataset:
     return ecg(DING)
 
 
+def radiograph() -> Dataset:
+    """2,900² pixels of 16 bits, 16.8 MB."""
+    dataset = ct_series(DING, slices=1)[0]
+    dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.1.1"
+    dataset.Modality = "DX"
+    dataset.Rows = dataset.Columns = 2900
+    dataset.PixelData = os.urandom(2 * 2900 * 2900)
+    return dataset
+
+
 def written(dataset: Dataset, folder: Path) -> Path:
     """The data set's bytes with placeholders, in a file that sending processes read."""
+    path = folder / f"{dataset.Modality}.dataset"
+    path.write_bytes(encoded(marked(dataset)))
+    return path
+
+
+def marked(dataset: Dataset) -> Dataset:
+    """The data set with placeholders where each instance has its own."""
     dataset.StudyInstanceUID, dataset.SeriesInstanceUID = sender.STUDY, sender.SERIES
     dataset.SOPInstanceUID = sender.INSTANCE
     dataset.PatientID = sender.PATIENT
+    return dataset
+
+
+def encoded(dataset: Dataset) -> bytes:
+    """Its bytes in Explicit VR Little Endian, without file meta."""
     bare = Dataset()
     bare.update(dataset)
     stream = io.BytesIO()
     dcmwrite(stream, bare, implicit_vr=False, little_endian=True, enforce_file_format=False)
-    path = folder / f"{dataset.Modality}.dataset"
-    path.write_bytes(stream.getvalue())
-    return path
+    return stream.getvalue()
 
 
 def read(path: Path, dataset: Dataset) -> sender.Template:

@@ -64,6 +64,16 @@ def decoded_frame(instance: Instance, number: int) -> Decoded:
         return Decoded(stored, False)
 
 
+def stored_frame(instance: Instance, form: PixelFormat, number: int) -> tuple[Pixels, str]:
+    """Frame `number` (from 1) of a compressed instance as it would be stored in a native one, and
+    its Photometric Interpretation then: colour in RGB, palette indices as they are. Raises
+    `Unreadable`.
+    """
+    encoded = encoded_frame(instance, form, number)
+    with refusing("decode_failed", "the frame cannot be decoded"):
+        return _by_decoder(instance, form, encoded)
+
+
 def encoded_frame(instance: Instance, form: PixelFormat, number: int) -> bytes:
     """The bytes of frame `number` (from 1) as they are stored, one frame only.
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from pydicom.datadict import dictionary_has_tag, dictionary_VR, tag_for_keyword
@@ -14,8 +15,9 @@ from pydicom.tag import BaseTag
 
 from viewers.image.frames import FramePlan, frame_plan
 from viewers.image.instance import Instance
-from viewers.image.text import charsets_of, decode_text, raw_value
+from viewers.image.text import charsets_of, decode_as, raw_value, reading_of
 from viewers.image.unreadable import Unreadable, refusing
+from worklist.characters import decode, terms_of
 
 MAX_INLINE_BYTES = 1024
 MAX_DEPTH = 32
@@ -39,10 +41,13 @@ _WINDOW_CENTER, _WINDOW_WIDTH = 0x00281050, 0x00281051
 _RESCALE = (0x00281052, 0x00281053)
 
 
-def metadata(instance: Instance, *, bulk: BulkAddress | None = None) -> dict[str, Any]:
+def metadata(
+    instance: Instance, *, bulk: BulkAddress | None = None, as_labelled: bool = False
+) -> dict[str, Any]:
     """Attributes of `instance` as a DICOM JSON object, made to agree with the frames as served.
 
-    Text is Unicode whatever the character set was called (Specific Character Set says ISO_IR 192);
+    Text is Unicode whatever the character set was called (Specific Character Set says ISO_IR 192),
+    read as what its bytes are or, with `as_labelled`, only as its label says;
     binary values of more than 1 KB and the pixels are a BulkDataURI when `bulk` gives addresses,
     else left out; private binary values are dropped. Numbers are finite, or null in their place.
     An instance whose frames cannot be shown comes without pixel attributes being changed and
@@ -52,7 +57,7 @@ def metadata(instance: Instance, *, bulk: BulkAddress | None = None) -> dict[str
         plan: FramePlan | None = frame_plan(instance)
     except Unreadable:
         plan = None
-    found = header_json(instance.header, bulk=bulk)
+    found = header_json(instance.header, bulk=bulk, as_labelled=as_labelled)
     if plan is not None:
         _apply(plan, found)
         if bulk is not None:
@@ -60,21 +65,19 @@ def metadata(instance: Instance, *, bulk: BulkAddress | None = None) -> dict[str
     return dict(sorted(found.items()))
 
 
-def header_json(header: Dataset, *, bulk: BulkAddress | None = None) -> dict[str, Any]:
+def header_json(
+    header: Dataset, *, bulk: BulkAddress | None = None, as_labelled: bool = False
+) -> dict[str, Any]:
     """Attributes of a parsed data set as DICOM JSON; see `metadata`. Raises `Unreadable`."""
     with refusing("not_dicom", "the attributes cannot be walked"):
-        found = _dataset(header, charsets_of(header), bulk, "", 0)
+        found = _dataset(header, _Reading.of(header, as_labelled), bulk, "", 0)
     found[f"{_CHARSET:08X}"] = {"vr": "CS", "Value": ["ISO_IR 192"]}
     return dict(sorted(found.items()))
 
 
 def guessed_charset(header: Dataset) -> bool:
-    """Whether the patient's name or id needed a guess: the study is then marked."""
-    charsets = charsets_of(header)
-    return any(
-        decode_text(raw_value(header, tag) or b"", charsets, person_name=tag == 0x00100010)[1]
-        for tag in (0x00100010, 0x00100020)
-    )
+    """Whether the text needed a guess: the study is then marked."""
+    return reading_of(header) is not None
 
 
 def _apply(plan: FramePlan, found: dict[str, Any]) -> None:
@@ -105,20 +108,46 @@ def _give_window(found: dict[str, Any]) -> None:
     found["00281051"] = {"vr": "DS", "Value": [entries]}
 
 
+# --- text --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """By which terms text is read: those of the label, or those that take its place."""
+
+    label: tuple[str, ...]
+    terms: tuple[str, ...]
+    strict: bool
+
+    @classmethod
+    def of(cls, header: Dataset, as_labelled: bool) -> _Reading:
+        label = terms_of(charsets_of(header))
+        guess = None if as_labelled else reading_of(header)
+        return cls(label, label if guess is None else (guess.term,), as_labelled)
+
+    def inside(self, item: Dataset) -> _Reading:
+        """An item's own label counts, unless it is the one that has proved wrong."""
+        label = terms_of(charsets_of(item))
+        return self if not label or label == self.label else _Reading.of(item, self.strict)
+
+    def text(self, raw: bytes, vr: str) -> str:
+        return decode(raw, self.terms, vr) if self.strict else decode_as(raw, self.terms, vr)
+
+
 # --- walking -----------------------------------------------------------------------------------
 
 
 def _dataset(
-    dataset: Dataset, charsets: Sequence[str], bulk: BulkAddress | None, path: str, depth: int
+    dataset: Dataset, reading: _Reading, bulk: BulkAddress | None, path: str, depth: int
 ) -> dict[str, Any]:
-    charsets = charsets_of(dataset) or charsets
+    reading = reading.inside(dataset)
     found: dict[str, Any] = {}
     for tag in sorted(dataset.keys()):
         if tag.group < 8 or tag.element == 0 or tag == _CHARSET:
             continue
         # One value that cannot be read must not hide the others.
         with suppress(Exception):
-            element = _element(dataset, tag, charsets, bulk, path, depth)
+            element = _element(dataset, tag, reading, bulk, path, depth)
             if element is not None:
                 found[f"{int(tag):08X}"] = element
     _safe_geometry(found)
@@ -128,7 +157,7 @@ def _dataset(
 def _element(
     dataset: Dataset,
     tag: BaseTag,
-    charsets: Sequence[str],
+    reading: _Reading,
     bulk: BulkAddress | None,
     path: str,
     depth: int,
@@ -139,12 +168,12 @@ def _element(
         if depth >= MAX_DEPTH:
             return None
         items = [
-            _dataset(item, charsets, bulk, f"{name}/{at}/", depth + 1)
+            _dataset(item, reading, bulk, f"{name}/{at}/", depth + 1)
             for at, item in enumerate(dataset[tag].value or ())
         ]
         return {"vr": vr, "Value": items} if items else {"vr": vr}
     if vr in _TEXT or vr in _NUMERIC_TEXT:
-        values = _texts(raw_value(dataset, tag) or b"", vr, charsets)
+        values = _texts(raw_value(dataset, tag) or b"", vr, reading)
     elif vr in _BINARY:
         return _binary(dataset[tag].value, vr, name, tag.is_private, bulk)
     else:
@@ -167,9 +196,8 @@ def _plain_vr(vr: str) -> str:
     return _AMBIGUOUS.get(vr, vr)
 
 
-def _texts(raw: bytes, vr: str, charsets: Sequence[str]) -> list[Any]:
-    text, _ = decode_text(raw, charsets, person_name=vr == "PN")
-    text = text.strip("\0")
+def _texts(raw: bytes, vr: str, reading: _Reading) -> list[Any]:
+    text = reading.text(raw, vr).strip("\0")
     parts: Iterable[str] = [text] if vr in _ONE_VALUE else text.split("\\")
     if vr in _NUMERIC_TEXT:
         values: list[Any] = [_finite(part.strip(" \0"), whole=vr == "IS") for part in parts]

@@ -6,7 +6,7 @@ import { arrange, ordered, otherDay, waiting } from "./order";
 function study(id: string, state: CenterState, received = "2026-11-23T06:00:00Z", more: Partial<CenterStudy> = {}): CenterStudy {
   return {
     study_id: id, task_id: null, patient: { name: "甲", name_latin: null, id: "1", sex: null, birth_date: null, age: null }, kind: "ECG", description: "",
-    acquired_at: null, received_at: received, step: 1, state, reader: null, due_at: null, result: null, report: null, delivery: null, repeat: null, marks: [], ...more,
+    acquired_at: null, received_at: received, step: 1, state, reader: null, due_at: null, result: null, report: null, delivery: null, repeat: null, marks: [], text_repair: null, ...more,
   };
 }
 const ids = (studies: readonly CenterStudy[]): string[] => studies.map((one) => one.study_id);

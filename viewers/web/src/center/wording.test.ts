@@ -8,7 +8,7 @@ const report = { id: "r", version: 1, state: "final" as const, signed_at: "2026-
 function study(state: CenterState, more: Partial<CenterStudy> = {}): CenterStudy {
   return {
     study_id: "s", task_id: "t", patient: { name: "甲", name_latin: "Jia", id: "1", sex: "M", birth_date: null, age: "58Y" }, kind: "ECG", description: "静息 12 导联",
-    acquired_at: null, received_at: "2026-11-23T06:00:00Z", step: 3, state, reader: null, due_at: null, result: null, report: null, delivery: null, repeat: null, marks: [], ...more,
+    acquired_at: null, received_at: "2026-11-23T06:00:00Z", step: 3, state, reader: null, due_at: null, result: null, report: null, delivery: null, repeat: null, marks: [], text_repair: null, ...more,
   };
 }
 

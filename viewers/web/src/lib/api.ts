@@ -179,10 +179,19 @@ export interface Institution {
   phone: string | null;
 }
 
+/** How a text is read whose bytes contradict its label; `labelled` is "" where there is none. */
+export interface TextRepair {
+  labelled: string;
+  proposed: string;
+  /** 0 to 1. */
+  confidence: number;
+  state: "proposed" | "accepted" | "rejected";
+}
+
 export interface Case {
   task: Task;
   editable: boolean;
-  study: { id: string; uid: string; site: string; series: Series[] };
+  study: { id: string; uid: string; site: string; series: Series[]; text_repair: TextRepair | null };
   draft: Draft;
   /** SOP Instance UIDs that came after the case was opened and were not yet seen. */
   late: string[];
@@ -303,6 +312,7 @@ export interface CenterStudy {
   } | null;
   repeat: { reason_code: ReturnReason; note: string | null } | null;
   marks: Mark[];
+  text_repair: TextRepair | null;
 }
 
 export interface CenterDay {

@@ -1,7 +1,7 @@
 // What do people call the codes that the server sends?
 import { named, t } from "./i18n";
 import { ApiError } from "./api";
-import type { Kind, Mark, Patient, Priority, ReportState, Result, ReturnReason, SiteName } from "./api";
+import type { Kind, Mark, Patient, Priority, ReportState, Result, ReturnReason, SiteName, TextRepair } from "./api";
 
 export function priorityWord(priority: Priority): string {
   if (priority === "emergency") return t("急诊", "Emergency");
@@ -46,6 +46,13 @@ export function markWord(mark: Mark): string | null {
     uid_conflict: t("UID 冲突", "UID conflict"), clock_off: t("设备时钟不准", "Device clock is off"), follows_report: t("报告后又有影像", "Came after the report"),
   };
   return words[mark] ?? null;
+}
+
+/** By which character set names are shown, and what the device says. */
+export function repairWord(repair: TextRepair): string {
+  const label = repair.labelled || t("无标注", "no label");
+  if (repair.state === "rejected") return t(`姓名按设备标注显示：${label}`, `Name as the device labels it: ${label}`);
+  return t(`姓名按 ${repair.proposed} 显示，设备标注：${label}`, `Name shown as ${repair.proposed}; device says ${label}`);
 }
 
 /** "男" / "M". Unknown is said, not guessed. */
@@ -106,6 +113,8 @@ export function refusalWord(error: unknown): string {
     wrong_state: ["报告的状态已变，请刷新", "The report has changed, load it again"],
     reason_missing: ["请写明理由", "Give a reason"],
     read_back_wrong: ["复述不符", "The read-back does not match"],
+    unreachable: ["连不上那台设备", "That device cannot be reached"],
+    already_exists: ["已经有了", "It exists already"],
   };
   const known = words[error.code];
   if (known !== undefined) return t(...known);

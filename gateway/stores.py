@@ -1,0 +1,108 @@
+"""Which index and which object store do the settings name, and can they be used?
+
+What is wrong is said by the setting's name and a reason of ours: sentences of drivers and stores
+may hold a part of a password.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from gateway.settings import Settings
+from storage.index import Index, open_engine, sqlite_path
+from storage.migrate import require_current, upgrade
+from storage.objects import LocalObjects, Objects
+from storage.s3 import S3Objects, S3Place, Unfit
+from worklist.errors import Code, Refusal
+
+_POSTGRES = "postgresql+psycopg://"
+# what a driver's sentence says of the reason
+_REASONS = (
+    ("password authentication failed", "the user or the password is wrong"),
+    ("no password supplied", "a password is missing"),
+    ("does not exist", "there is no such database or user"),
+    ("refused", "nobody answers there"),
+    ("timeout", "nobody answers there in time"),
+    ("timed out", "nobody answers there in time"),
+    ("resolve host", "there is no such host"),
+    ("translate host", "there is no such host"),
+    ("too many", "the server has no connection left"),
+    ("starting up", "the server is just starting"),
+    ("SSL", "TLS could not be agreed on"),
+)
+
+
+def open_index(settings: Settings) -> Index:
+    """The index. SQLite is brought to the schema of this version; PostgreSQL must have it."""
+    url = settings.index_url
+    if sqlite_path(url):
+        upgrade(url)
+        return Index(open_engine(url))
+    with _of_server(url):
+        require_current(url)
+        return Index(open_engine(url))
+
+
+def upgrade_index(settings: Settings) -> bool:
+    """Bring the schema to this version. True when something was done."""
+    url = settings.index_url
+    with nullcontext() if sqlite_path(url) else _of_server(url):
+        return upgrade(url)
+
+
+def open_objects(settings: Settings) -> Objects:
+    """The object store, not yet asked anything."""
+    if settings.objects == "files":
+        return LocalObjects(settings.data_dir / "objects", settings.min_free_bytes)
+    with _of_s3():
+        return S3Objects(_place(settings), settings.data_dir / "spool", settings.min_free_bytes)
+
+
+def prove(objects: Objects) -> None:
+    """Refuse where the store cannot be written, read and deleted from."""
+    if isinstance(objects, S3Objects):
+        with _of_s3():
+            objects.prove()
+
+
+def _place(settings: Settings) -> S3Place:
+    for name in ("endpoint", "bucket", "access_key", "secret_key"):
+        if not getattr(settings, f"s3_{name}"):
+            raise Unfit(name, "it must be set where TELEREAD_OBJECTS is s3")
+    return S3Place(
+        endpoint=settings.s3_endpoint or "",
+        bucket=settings.s3_bucket or "",
+        access_key=settings.s3_access_key or "",
+        secret_key=settings.s3_secret_key.get_secret_value() if settings.s3_secret_key else "",
+        region=settings.s3_region,
+        prefix=settings.s3_prefix,
+        encryption=settings.s3_encryption,
+        ca_file=settings.s3_ca_file,
+    )
+
+
+@contextmanager
+def _of_s3() -> Iterator[None]:
+    try:
+        yield
+    except Unfit as error:
+        name = f"TELEREAD_S3_{error.field.upper()}"
+        raise Refusal(Code.INVALID, f"{name}: {error.reason}.") from None
+
+
+@contextmanager
+def _of_server(url: str) -> Iterator[None]:
+    try:
+        if not url.startswith(_POSTGRES):
+            raise Refusal(Code.INVALID, "SQLite and PostgreSQL are known")
+        yield
+        return
+    except Refusal as refusal:
+        reason = refusal.message.rstrip(".")
+    except (ArgumentError, ValueError):
+        reason = "this is not a URL such as postgresql://user:password@host/database"
+    except SQLAlchemyError as error:
+        said = str(getattr(error, "orig", "") or "")
+        reason = next((why for part, why in _REASONS if part in said), "it cannot be used")
+    raise Refusal(Code.INVALID, f"TELEREAD_DATABASE_URL: {reason}.")

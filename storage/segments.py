@@ -1,0 +1,264 @@
+"""How do many small objects lie in few files, each one synced with a single call?
+
+A segment is a file that only grows, in the hands of one put at a time. A record is: header, the
+object's bytes, SHA-256 of its last part. The next one is appended after the one before was synced,
+so only the last record of a segment can be torn, and its digest tells. A deleted record keeps its
+header; its room goes back to the file system, and so does a segment that holds nothing any more.
+"""
+
+import fcntl
+import hashlib
+import os
+import struct
+import threading
+import uuid
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from storage.filesystem import give_back, start_writing, sync_folder
+
+MOST_BYTES: Final = 64 << 20
+"""A segment that has grown beyond this gets no further record."""
+_MOST_IDLE: Final = 16
+
+# magic, whether it lives, CRC-32 of all but the state and the last part, length, where the last
+# part begins
+_HEADER = struct.Struct("<8sB3xIQQ")
+_MAGIC: Final = b"TELEREC1"
+_LENGTHS = struct.Struct("<QQ")
+_STATE_AT: Final = 8
+_LIVES, _DEAD = 1, 0
+_DIGEST: Final = 32
+_PIECE: Final = 1 << 20
+
+Part = bytes | memoryview
+
+
+class _Record(NamedTuple):
+    """One record's header."""
+
+    at: int
+    lives: bool
+    crc: int
+    length: int
+    last_part: int
+
+    @property
+    def start(self) -> int:
+        return self.at + _HEADER.size
+
+    @property
+    def end(self) -> int:
+        return self.start + self.length + _DIGEST
+
+
+@dataclass
+class _Open:
+    """A segment that can be appended to."""
+
+    name: str
+    descriptor: int
+    size: int = 0
+
+
+class Segments:
+    """The segments below one folder. An object is named by (segment, offset of its record)."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._mutex = threading.Lock()
+        self._idle: list[_Open] = []
+        self._is_made = False
+
+    def put(self, parts: Sequence[Part], digest: Callable[[], bytes] | None) -> tuple[str, int]:
+        """Append and sync. `digest` gives the SHA-256 of the last part; it is asked for when the
+        parts have been written. OSError: nothing has been kept."""
+        with self._borrowed() as segment:
+            at = segment.size
+            length = sum(map(len, parts))
+            head = _header(parts, length)
+            _write_at(segment.descriptor, (head, *parts), at)
+            start_writing(segment.descriptor, at, len(head) + length)
+            proof = digest() if digest else hashlib.sha256(parts[-1] if parts else b"").digest()
+            _write_at(segment.descriptor, (proof,), at + len(head) + length)
+            os.fdatasync(segment.descriptor)
+            segment.size = at + len(head) + length + _DIGEST
+        return segment.name, at
+
+    def read(self, segment: str, at: int, start: int, length: int | None) -> bytes:
+        """At most `length` bytes from `start`; FileNotFoundError where no object lives."""
+        with self._opened(segment) as descriptor:
+            record = _living(descriptor, at)
+            rest = max(record.length - start, 0)
+            wanted = rest if length is None else min(length, rest)
+            return _read_at(descriptor, record.start + start, wanted)
+
+    def length(self, segment: str, at: int) -> int:
+        """The object's size in bytes; FileNotFoundError where none lives."""
+        with self._opened(segment) as descriptor:
+            return _living(descriptor, at).length
+
+    def list(self) -> Iterator[tuple[str, int]]:
+        """Every object that is whole and lives."""
+        for path in self._folder.glob("*"):
+            try:
+                with self._opened(path.name) as descriptor:
+                    found = [one.at for one in _records(descriptor) if one.lives]
+            except FileNotFoundError:  # given back meanwhile
+                continue
+            yield from ((path.name, at) for at in found)
+
+    def delete(self, segment: str, at: int) -> None:
+        """Forget the object for good and free its room. One that is not there is no error."""
+        try:
+            with self._opened(segment, os.O_RDWR) as descriptor:
+                record = _living(descriptor, at)
+                os.pwrite(descriptor, bytes((_DEAD,)), at + _STATE_AT)
+                os.fdatasync(descriptor)
+                give_back(descriptor, record.start, record.length)
+                self._give_back_all(segment, descriptor)
+        except FileNotFoundError:
+            return
+
+    def _give_back_all(self, segment: str, descriptor: int) -> None:
+        """Remove the file when nothing lives in it and nobody appends to it."""
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        if not any(one.lives for one in _records(descriptor)):
+            (self._folder / segment).unlink(missing_ok=True)
+
+    @contextmanager
+    def _borrowed(self) -> Iterator[_Open]:
+        """A segment for one put alone. What fails leaves the segment as it was, closed."""
+        with self._mutex:
+            segment = self._idle.pop() if self._idle else None
+        segment = segment or self._new()
+        try:
+            yield segment
+        except BaseException:
+            self._close(segment)
+            raise
+        with self._mutex:
+            again = segment.size < MOST_BYTES and len(self._idle) < _MOST_IDLE
+            if again:
+                self._idle.append(segment)
+        if not again:
+            self._close(segment)
+
+    def _close(self, segment: _Open) -> None:
+        """Append nothing more, and take back what was not finished."""
+        try:
+            os.ftruncate(segment.descriptor, segment.size)
+            if not any(one.lives for one in _records(segment.descriptor)):
+                (self._folder / segment.name).unlink(missing_ok=True)
+        finally:
+            os.close(segment.descriptor)
+
+    def _new(self) -> _Open:
+        """An empty segment whose name is on stable storage; its lock says that it is in use."""
+        if not self._is_made:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            sync_folder(self._folder.parent)
+            sync_folder(self._folder.parent.parent)
+            self._is_made = True
+        name = uuid.uuid4().hex
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
+        descriptor = os.open(self._folder / name, flags, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            sync_folder(self._folder)
+        except BaseException:
+            self._close(_Open(name, descriptor))
+            raise
+        return _Open(name, descriptor)
+
+    @contextmanager
+    def _opened(self, segment: str, flags: int = os.O_RDONLY) -> Iterator[int]:
+        if not segment.isalnum():
+            raise FileNotFoundError(segment)
+        descriptor = os.open(self._folder / segment, flags)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+
+# --- records -----------------------------------------------------------------------------------
+
+
+def _header(parts: Sequence[Part], length: int) -> bytes:
+    last_part = length - (len(parts[-1]) if parts else 0)
+    crc = zlib.crc32(_LENGTHS.pack(length, last_part))
+    for part in parts[:-1]:
+        crc = zlib.crc32(part, crc)
+    return _HEADER.pack(_MAGIC, _LIVES, crc, length, last_part)
+
+
+def _record(descriptor: int, at: int) -> _Record | None:
+    """The record that begins here, if one does."""
+    raw = os.pread(descriptor, _HEADER.size, at)
+    if len(raw) < _HEADER.size or not raw.startswith(_MAGIC):
+        return None
+    _, state, crc, length, last_part = _HEADER.unpack(raw)
+    return _Record(at, state == _LIVES, crc, length, last_part)
+
+
+def _living(descriptor: int, at: int) -> _Record:
+    record = _record(descriptor, at)
+    if record is None or not record.lives:
+        raise FileNotFoundError("no object lives here")
+    return record
+
+
+def _records(descriptor: int) -> Iterator[_Record]:
+    """Every record from the first; the last one only if it is whole."""
+    record = _record(descriptor, 0)
+    while record is not None:
+        following = _record(descriptor, record.end)
+        if following is not None or not record.lives or _is_whole(descriptor, record):
+            yield record
+        record = following
+
+
+def _is_whole(descriptor: int, record: _Record) -> bool:
+    """Whether every byte is the one that was put."""
+    if os.fstat(descriptor).st_size < record.end or record.last_part > record.length:
+        return False
+    crc = zlib.crc32(_LENGTHS.pack(record.length, record.last_part))
+    for piece in _pieces(descriptor, record.start, record.start + record.last_part):
+        crc = zlib.crc32(piece, crc)
+    digest = hashlib.sha256()
+    for piece in _pieces(descriptor, record.start + record.last_part, record.end - _DIGEST):
+        digest.update(piece)
+    proof = os.pread(descriptor, _DIGEST, record.end - _DIGEST)
+    return crc == record.crc and proof == digest.digest()
+
+
+def _pieces(descriptor: int, at: int, end: int) -> Iterator[bytes]:
+    while at < end and (piece := os.pread(descriptor, min(_PIECE, end - at), at)):
+        yield piece
+        at += len(piece)
+
+
+def _read_at(descriptor: int, at: int, length: int) -> bytes:
+    piece = os.pread(descriptor, length, at)
+    if len(piece) == length:
+        return piece
+    return b"".join((piece, *_pieces(descriptor, at + len(piece), at + length)))
+
+
+def _write_at(descriptor: int, parts: Sequence[Part], at: int) -> None:
+    left = [memoryview(part) for part in parts if len(part)]
+    while left:
+        written = os.pwritev(descriptor, left, at)
+        at += written
+        while left and written >= len(left[0]):
+            written -= len(left.pop(0))
+        if left:
+            left[0] = left[0][written:]
