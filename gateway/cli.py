@@ -93,12 +93,31 @@ def parser() -> argparse.ArgumentParser:
     revoke = token.add_parser("revoke", help="end a token")
     revoke.add_argument("name", metavar="NAME")
 
+    _keeping(verbs)
+
     report = _group(verbs, "report", "signed reports")
     verify = report.add_parser(
         "verify", help="who signed this PDF and when; exit 1 when it is not genuine"
     )
     verify.add_argument("file", metavar="FILE.pdf")
     return root
+
+
+def _keeping(verbs: Any) -> None:
+    """What keeps the objects, the index and a copy of both in order."""
+    check = verbs.add_parser("check", help="do index and objects agree; one line for each fault")
+    check.add_argument("--repair", action="store_true", help="put right what can be proved")
+    rebuild = verbs.add_parser("rebuild-index", help="make the index anew from the objects")
+    rebuild.add_argument(
+        "--replace", action="store_true", help="put it in the place of the old one"
+    )
+    backup = verbs.add_parser("backup", help="copy index, objects and keys to a folder")
+    backup.add_argument("folder", metavar="DIR")
+    restore = verbs.add_parser("restore", help="bring a backup back into an empty data folder")
+    restore.add_argument("folder", metavar="DIR")
+    restore.add_argument("--verify", action="store_true", help="prove every digest first")
+    restore.add_argument("--verify-only", action="store_true", help="prove it, restore nothing")
+    restore.add_argument("--replace", action="store_true", help="though there is an index already")
 
 
 def _registering(device: Any) -> None:
@@ -149,9 +168,38 @@ def _run(given: argparse.Namespace, settings: Settings) -> int:
         return serve(settings, given.only or ROLES)
     if given.verb == "upgrade":
         return _upgrade(settings)
+    if given.verb in ("check", "rebuild-index", "backup", "restore"):
+        return _keep(given, settings)
     if given.verb == "conformance":
         return _on_the_data("conformance", {}, settings)
     return _on_the_data(f"{given.verb} {given.action}", _values(given), settings)
+
+
+def _keep(given: argparse.Namespace, settings: Settings) -> int:
+    """Commands that read everything that is kept."""
+    from pathlib import Path
+
+    if given.verb == "check":
+        from gateway.checking import run_check
+
+        return run_check(settings, repair=given.repair)
+    if given.verb == "rebuild-index":
+        from gateway.rebuilding import run_rebuild
+
+        return run_rebuild(settings, replace=given.replace)
+    if given.verb == "backup":
+        from gateway.backing_up import run_backup
+
+        return run_backup(settings, Path(given.folder))
+    from gateway.restoring import run_restore
+
+    return run_restore(
+        settings,
+        Path(given.folder),
+        verify=given.verify,
+        only_verify=given.verify_only,
+        replace=given.replace,
+    )
 
 
 def _on_the_data(command: str, values: dict[str, Any], settings: Settings) -> int:

@@ -12,7 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from gateway import people
+from gateway import people, upkeep
 from gateway.assemble import Parts
 from gateway.device_commands import (
     device_add,
@@ -150,6 +150,7 @@ COMMANDS: Mapping[str, Callable[[Parts, argparse.Namespace], Answer]] = {
     "token add": token_add,
     "token revoke": token_revoke,
     "report verify": report_verify,
+    **upkeep.COMMANDS,
 }
 
 

@@ -84,6 +84,14 @@ class Settings(BaseSettings):
     min_free_bytes: int = Field(
         2 * 1024**3, description="Below this much free space new studies are refused (0xA700)."
     )
+    scrub_bytes_per_second: int = Field(
+        4 * 1024**2,
+        ge=0,
+        description="How fast all objects are read again and again, to find damage; 0: not at all.",
+    )
+    backup_passphrase_file: Path | None = Field(
+        None, description="File with the passphrase of backups' keys, mode 0600."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Which log lines are written."
     )

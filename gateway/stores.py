@@ -39,7 +39,7 @@ def open_index(settings: Settings) -> Index:
     if sqlite_path(url):
         upgrade(url)
         return Index(open_engine(url))
-    with _of_server(url):
+    with reaching(url):
         require_current(url)
         return Index(open_engine(url))
 
@@ -47,14 +47,16 @@ def open_index(settings: Settings) -> Index:
 def upgrade_index(settings: Settings) -> bool:
     """Bring the schema to this version. True when something was done."""
     url = settings.index_url
-    with nullcontext() if sqlite_path(url) else _of_server(url):
+    with nullcontext() if sqlite_path(url) else reaching(url):
         return upgrade(url)
 
 
-def open_objects(settings: Settings) -> Objects:
-    """The object store, not yet asked anything."""
+def open_objects(settings: Settings, *, sweeps: bool = True) -> Objects:
+    """The object store, not yet asked anything. `sweeps`: what a killed process left half written
+    goes."""
     if settings.objects == "files":
-        return LocalObjects(settings.data_dir / "objects", settings.min_free_bytes)
+        folder = settings.data_dir / "objects"
+        return LocalObjects(folder, settings.min_free_bytes, sweeps=sweeps)
     with _of_s3():
         return S3Objects(_place(settings), settings.data_dir / "spool", settings.min_free_bytes)
 
@@ -92,7 +94,8 @@ def _of_s3() -> Iterator[None]:
 
 
 @contextmanager
-def _of_server(url: str) -> Iterator[None]:
+def reaching(url: str) -> Iterator[None]:
+    """Say by the setting's name why the server of this index cannot be used."""
     try:
         if not url.startswith(_POSTGRES):
             raise Refusal(Code.INVALID, "SQLite and PostgreSQL are known")

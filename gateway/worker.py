@@ -9,6 +9,7 @@ from typing import Any
 from gateway.assemble import Parts
 from gateway.dicom.commitment import commit
 from gateway.dicom.send import send
+from gateway.upkeep import begin_scrub, scrub
 from worklist import arrival, critical, delivery, procedure, reading
 from worklist.errors import Refusal
 
@@ -65,6 +66,7 @@ WORK: Mapping[str, Work] = {
     "expect": expect,
     "commit": commit,
     "send": send,
+    "scrub": scrub,
 }
 
 
@@ -88,6 +90,7 @@ class Worker:
         if self._parts.lock is not None:
             with self._parts.new_unit() as unit:
                 unit.jobs.free_all()
+        begin_scrub(self._parts)
         for thread in self._threads:
             thread.start()
 

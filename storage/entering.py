@@ -35,7 +35,8 @@ _KINDS = {
 @dataclass(frozen=True)
 class Received:
     """One instance as an edge got it. `data` is the data set's bytes, file meta aside; `sop_class`
-    and `sop_instance` are what the command said (None where the protocol says nothing)."""
+    and `sop_instance` are what the command said (None where the protocol says nothing). `digest` is
+    the SHA-256 of `data` where the edge has made it while the bytes came."""
 
     device: Device
     called: str
@@ -44,6 +45,7 @@ class Received:
     sop_class: str | None
     sop_instance: str | None
     association: str
+    digest: bytes | None = None
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ from storage.statement import Glance
 from storage.studies import Studies
 from storage.tasks import Drafts, Tasks
 from storage.transmissions import Transmissions
+from storage.upkeep import Upkeep
 from worklist.errors import Code, Refusal
 
 log = logging.getLogger("teleread.index")
@@ -63,6 +64,7 @@ class IndexUnit:
         self.facts = Journal(connection)
         self.jobs = Jobs(connection)
         self.people = People(connection)
+        self.upkeep = Upkeep(connection)
 
 
 class _Writer(Protocol):

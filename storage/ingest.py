@@ -10,6 +10,7 @@ before the end leaves at most an object without a row, which is deleted here or 
 import hashlib
 import mmap
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -18,7 +19,6 @@ from typing import Any, Final
 
 from sqlalchemy.exc import DBAPIError
 
-from storage.beside import Beside
 from storage.entering import (
     Arriving,
     Kept,
@@ -44,6 +44,9 @@ __all__ = ["MOST_IN_MEMORY", "Incoming", "Ingest", "Received", "Stored"]
 
 MOST_IN_MEMORY: Final = 4 << 20
 """An edge that holds more bytes of an instance than this hands them over by `Ingest.open`."""
+LATE: Final = 30.0
+"""A commit that comes this many seconds after its object was begun is believed only when the object
+is still there: what has no row for longer than that may be swept (`storage.mending`)."""
 TRIES: Final = 5
 """How often the rows of an instance are tried where others make the same study or patient."""
 
@@ -59,10 +62,11 @@ class Ingest:
         self._objects = objects
         self._policy = policy
         self._now = now
-        self._beside = Beside()
         self._mutex = threading.Lock()
         # association → study id → new instances
         self._brought: dict[str, dict[int, int]] = {}
+        # associations whose last instance was new: the next one will be, too
+        self._brings_new: set[str] = set()
 
     def caller(self, calling: str, called: str, address: str) -> Device:
         """The registered device behind a calling AE Title, or a refusal."""
@@ -73,27 +77,21 @@ class Ingest:
         """Keep one instance for good. Returning means: object synced, index committed and
         synced."""
         now = self._now()
-        sha = hashlib.sha256()
-        wait = self._beside.begin(sha.update, received.data)
-
-        def digest() -> bytes:
-            wait()
-            return sha.digest()
-
-        try:
-            header = read_header(received.data, received.transfer_syntax)
-            _agree(received, header)
-            versions = self._versions(received, header)
-            # nothing is written for content that is here already
-            if versions and (same := _same(versions, received, header, digest())):
-                return same
-            self._objects.require_room()
-            meta = _meta(received, header.sop_class, header.sop_uid, now)
-            locator = self._objects.put("dicom", (meta, received.data), digest=digest)
-        finally:
-            wait()  # the bytes are the edge's own again once we are back
-        kept = Kept(locator, len(meta), len(meta) + len(received.data), sha.hexdigest())
-        return self._entered(Arriving(received, header, kept, now), is_first=not versions)
+        header = read_header(received.data, received.transfer_syntax)
+        _agree(received, header)
+        digest = received.digest or hashlib.sha256(received.data).digest()
+        # nothing is written for content that is here already, unless it comes as a surprise
+        expected_new = received.association in self._brings_new
+        versions = () if expected_new else self._versions(received, header)
+        if versions and (same := _same(versions, received, header, digest)):
+            return same
+        self._objects.require_room()
+        meta = _meta(received, header.sop_class, header.sop_uid, now)
+        put_at = _clock()
+        locator = self._objects.put("dicom", (meta, received.data), digest=digest)
+        kept = Kept(locator, len(meta), len(meta) + len(received.data), digest.hex())
+        arriving = Arriving(received, header, kept, now)
+        return self._entered(arriving, put_at, is_first=not versions)
 
     def open(self, received: Received) -> "Incoming":
         """Begin to keep an instance of any size. `received.data` is the beginning of its data set,
@@ -101,11 +99,12 @@ class Ingest:
         if received.transfer_syntax not in TRANSFER_SYNTAXES:
             raise Refusal(Code.UNREADABLE, "This transfer syntax is not taken here.")
         self._objects.require_room()
-        return Incoming(self, self._objects, self._beside, received, self._now())
+        return Incoming(self, self._objects, received, self._now())
 
     def association_ended(self, device: Device, association: str) -> None:
         """The device has hung up, released or not: what it brought may settle soon."""
         with self._mutex:
+            self._brings_new.discard(association)
             brought = self._brought.pop(association, {})
         if not brought:
             return
@@ -120,25 +119,24 @@ class Ingest:
 
     # --- inside --------------------------------------------------------------------------------
 
-    def _keep(self, incoming: "Incoming", header: Header) -> Stored:
+    def _keep(self, incoming: "Incoming", header: Header, digest: bytes) -> Stored:
         """An instance that has been spooled whole."""
         received = incoming.received
         _agree(received, header)
-        digest = incoming.digest()
         versions = self._versions(received, header)
         if versions and (same := _same(versions, received, header, digest)):
             return same
+        put_at = _clock()
         kept = Kept(incoming.commit(), incoming.offset, incoming.size, digest.hex())
-        return self._entered(
-            Arriving(received, header, kept, incoming.began), is_first=not versions
-        )
+        arriving = Arriving(received, header, kept, incoming.began)
+        return self._entered(arriving, put_at, is_first=not versions)
 
     def _versions(self, received: Received, header: Header) -> Sequence[Any]:
         """What is here already under this UID."""
         with self._index.glance() as connection:
             return versions_of(connection, received.device.site, header.sop_uid)
 
-    def _entered(self, one: Arriving, *, is_first: bool) -> Stored:
+    def _entered(self, one: Arriving, put_at: float, *, is_first: bool) -> Stored:
         """Make the rows of an object that is kept; where that fails or is not needed, forget it."""
         stored: Stored | None = None
         for left in reversed(range(TRIES)):
@@ -159,34 +157,44 @@ class Ingest:
                     self._forget(one.kept.locator)
                 raise
         assert stored is not None  # noqa: S101 - the last try broke off or raised
-        if stored.what == "same":  # another association was faster
+        self._count(one.received.association, stored)
+        if stored.what == "same":  # it comes again, or another association was faster
             self._forget(one.kept.locator)
-        elif stored.settles:
-            self._count(one.received.association, stored.study_id)
+            return stored
+        if _clock() - put_at > LATE:
+            self._require_still_there(one.kept.locator)
         return stored
+
+    def _require_still_there(self, locator: str) -> None:
+        """This process stood still between object and commit: was the object swept meanwhile?"""
+        try:
+            self._objects.length(locator)
+        except FileNotFoundError as error:
+            raise Refusal(Code.OUT_OF_RESOURCES, "The commit came too late.") from error
 
     def _forget(self, locator: str) -> None:
         """Delete an object that no row names; one that stays is swept by `check`."""
         with suppress(Exception):
             self._objects.delete(locator)
 
-    def _count(self, association: str, study_id: int) -> None:
+    def _count(self, association: str, stored: Stored) -> None:
         with self._mutex:
-            studies = self._brought.setdefault(association, {})
-            studies[study_id] = studies.get(study_id, 0) + 1
+            if stored.what == "new":
+                self._brings_new.add(association)
+            else:
+                self._brings_new.discard(association)
+            if stored.settles and stored.what != "same":
+                studies = self._brought.setdefault(association, {})
+                studies[stored.study_id] = studies.get(stored.study_id, 0) + 1
 
 
 class Incoming:
     """One large instance on its way: spooled by the object store while it is digested."""
 
-    def __init__(
-        self, door: Ingest, objects: Objects, beside: Beside, received: Received, began: datetime
-    ) -> None:
+    def __init__(self, door: Ingest, objects: Objects, received: Received, began: datetime) -> None:
         self.received = replace(received, data=b"")  # the edge's buffer is not held
         self.began = began
         self._door = door
-        self._beside = beside
-        self._sha = hashlib.sha256()
         sop_class = checked_uid(received.sop_class or "", "SOP Class UID")
         sop_uid = checked_uid(received.sop_instance or "", "SOP Instance UID")
         meta = _meta(received, sop_class, sop_uid, began)
@@ -201,27 +209,20 @@ class Incoming:
 
     def write(self, part: bytes | memoryview) -> None:
         """The next bytes of the data set. They are the caller's own again when this returns."""
-        wait = self._beside.begin(self._sha.update, part)
-        try:
-            self._writing.write(part)
-        finally:
-            wait()
+        self._writing.write(part)
         self.size += len(part)
 
-    def keep(self) -> Stored:
-        """All has come: keep it for good, or refuse it and leave nothing."""
+    def keep(self, digest: bytes) -> Stored:
+        """All has come: keep it for good, or refuse it and leave nothing. `digest` is the SHA-256
+        of the data set, made while its bytes came."""
         try:
-            return self._door._keep(self, self._header())
+            return self._door._keep(self, self._header(), digest)
         finally:
             self.abandon()
 
     def abandon(self) -> None:
         """Leave nothing behind. After `keep` there is nothing to do."""
         self._writing.abandon()
-
-    def digest(self) -> bytes:
-        """SHA-256 of the data set."""
-        return self._sha.digest()
 
     def commit(self) -> str:
         """Make the object durable; returns its locator."""
@@ -232,6 +233,11 @@ class Incoming:
         with self._writing.whole() as descriptor:
             mapped = mmap.mmap(descriptor, self.size, prot=mmap.PROT_READ)
         return read_header(memoryview(mapped)[self.offset :], self.received.transfer_syntax)
+
+
+def _clock() -> float:
+    """Seconds that go on while the machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _meta(received: Received, sop_class: str, sop_uid: str, now: datetime) -> bytes:

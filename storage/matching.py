@@ -13,6 +13,8 @@ from typing import Any, Final
 _TM = re.compile(r"(\d{2})(?::?(\d{2})(?::?(\d{2})(?:\.(\d{1,6}))?)?)?")
 _GAPS = re.compile(r"[\^\s]+")
 _HAN = re.compile(r"[\u3400-\u9fff\U00020000-\U0003ffff·]")
+_ACCENTS = re.compile(r"[\u0300-\u036f]")
+_STROKES: Final = str.maketrans("øđłıħŧ", "odliht")  # one for one, so that `?` stays one character
 _LETTER = re.compile(r"[^\W\d_]")
 _MOST_PATTERNS: Final = 6
 _BEYOND: Final = "\U0010ffff"  # no text has anything after it
@@ -96,8 +98,8 @@ def after(text: str) -> str:
 
 
 def name_key(group: str) -> str | None:
-    """What one component group of a name is found by: without case, one space between components,
-    none between Chinese ones; None where it says nothing."""
+    """What one component group of a name is found by: no case, no accents, one space between
+    components, none between Chinese ones; None where it says nothing."""
     folded = _folded(group)
     gap = "" if _HAN.search(folded) and not _LETTER.search(_HAN.sub("", folded)) else " "
     return _GAPS.sub(gap, folded.strip(" ^")) or None
@@ -135,8 +137,13 @@ def name_patterns(value: str) -> tuple[str, ...]:
 
 
 def _folded(text: str) -> str:
-    """Without case and width: half-width katakana and full-width letters are the same name."""
-    return unicodedata.normalize("NFKC", text).lower()
+    """Without case, width and accents (C.2.2.2.1.1 allows it): half-width katakana and full-width
+    letters are the same name, Müller and Muller too. Voiced kana and Korean syllables stay."""
+    lower = unicodedata.normalize("NFKC", text).lower()
+    if lower.isascii():
+        return lower
+    bare = _ACCENTS.sub("", unicodedata.normalize("NFD", lower)).translate(_STROKES)
+    return unicodedata.normalize("NFC", bare)
 
 
 # --- times -------------------------------------------------------------------------------------

@@ -47,9 +47,14 @@ def require_current(url: str) -> None:
     engine = open_engine(url, threads=1)
     try:
         with engine.connect() as connection:
-            before, wanted = _current(connection), _wanted()
+            require_current_of(connection)
     finally:
         engine.dispose()
+
+
+def require_current_of(connection: Connection) -> None:
+    """The same for an index that is open."""
+    before, wanted = _current(connection), _wanted()
     if before == wanted:
         return
     _refuse_newer(before)
@@ -58,6 +63,17 @@ def require_current(url: str) -> None:
         f"The index has schema {before or 'none'}, this version works with {wanted}. "
         "Run: teleread upgrade.",
     )
+
+
+def revision_of(connection: Connection) -> str | None:
+    """Which schema an index has; None for an empty one."""
+    return _current(connection)
+
+
+def make(connection: Connection, revision: str) -> None:
+    """Make the tables of this schema in an empty index. Refuses a schema of a newer version."""
+    _refuse_newer(revision)
+    command.upgrade(_config(connection), revision)
 
 
 def _refuse_newer(revision: str | None) -> None:

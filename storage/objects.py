@@ -7,13 +7,13 @@ Verbs over opaque locators: put or begin, get, read (a range), length, list, del
 import fcntl
 import os
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Final, Protocol
 
 from storage.filesystem import start_writing, sync_folder
-from storage.segments import Part, Segments
+from storage.segments import Part, Segment, Segments
 from worklist.errors import Code, Refusal
 
 SMALL: Final = 4 << 20
@@ -44,14 +44,10 @@ class Objects(Protocol):
     """A store of immutable bytes. `kind` is a short word that tells DICOM objects from report
     documents."""
 
-    def put(
-        self, kind: str, parts: Iterable[Part], *, digest: Callable[[], bytes] | None = None
-    ) -> str:
+    def put(self, kind: str, parts: Iterable[Part], *, digest: bytes | None = None) -> str:
         """Keep the concatenated parts; return the locator. OUT_OF_RESOURCES when there is no room.
 
-        `digest` gives the SHA-256 of the last part where the caller makes it anyway, perhaps on
-        another thread: a store that keeps checksums asks for it once the parts are written.
-        """
+        `digest` is the SHA-256 of the last part where the caller has it already."""
 
     def begin(self, kind: str) -> Writing:
         """Keep an object that does not fit into memory."""
@@ -82,7 +78,7 @@ class LocalObjects:
     folder) and a rename. Large ones are files: temporary file, fsync, rename, fsync of the folder.
     """
 
-    def __init__(self, root: Path, min_free_bytes: int) -> None:
+    def __init__(self, root: Path, min_free_bytes: int, *, sweeps: bool = True) -> None:
         self._root = root
         self._min_free = min_free_bytes
         self._incoming = root / "incoming"
@@ -91,13 +87,12 @@ class LocalObjects:
         # process that was killed, may not be yet
         self._synced: set[Path] = set()
         self._incoming.mkdir(parents=True, exist_ok=True)
-        _sweep(self._incoming)
+        if sweeps:  # a command beside a running gateway leaves that to it
+            _sweep(self._incoming)
         sync_folder(root)
         sync_folder(root.parent)
 
-    def put(
-        self, kind: str, parts: Iterable[Part], *, digest: Callable[[], bytes] | None = None
-    ) -> str:
+    def put(self, kind: str, parts: Iterable[Part], *, digest: bytes | None = None) -> str:
         """See `Objects.put`."""
         together = tuple(parts)
         if kind not in _TOGETHER or sum(map(len, together)) >= SMALL:
@@ -140,6 +135,18 @@ class LocalObjects:
             kind = folder.parent.name
             for segment, at in self._of_kind(kind).list():
                 yield f"{kind}/{_SEGMENTS}/{segment}/{at}"
+
+    def segments(self) -> Iterator[Segment]:
+        """What every segment holds."""
+        for folder in self._root.glob(f"*/{_SEGMENTS}"):
+            yield from self._of_kind(folder.parent.name).survey()
+
+    def cut_torn(self) -> int:
+        """Give back what is left of records that were never finished; in how many segments."""
+        return sum(
+            self._of_kind(folder.parent.name).cut_torn()
+            for folder in self._root.glob(f"*/{_SEGMENTS}")
+        )
 
     def delete(self, locator: str) -> None:
         """See `Objects.delete`."""

@@ -7,6 +7,7 @@ the objects alone.
 
 import json
 import struct
+from dataclasses import dataclass
 from datetime import datetime
 
 IMPLEMENTATION_UID = "2.25.218407914230211284506921135083726315021"
@@ -54,3 +55,65 @@ def _element(element: int, vr: str, value: bytes) -> bytes:
     if vr in _LONG:
         return head + struct.pack("<HI", 0, len(value)) + value
     return head + struct.pack("<H", len(value)) + value
+
+
+@dataclass(frozen=True)
+class Meta:
+    """What our file meta says; `offset` is where the data set begins."""
+
+    sop_class: str
+    sop_uid: str
+    transfer_syntax: str
+    calling: str
+    called: str
+    site: str
+    received_at: datetime
+    offset: int
+
+
+def read_meta(head: bytes) -> Meta:
+    """The file meta at the beginning of a kept object. ValueError where it is not ours or not
+    whole."""
+    try:
+        elements, end = _elements(head)
+        private = json.loads(elements[0x0102].rstrip(b"\0"))
+        texts = {name: elements[at].rstrip(b"\0 ").decode("ascii") for name, at in _TEXTS.items()}
+        return Meta(
+            **texts,
+            site=private["site"],
+            received_at=datetime.fromisoformat(private["received_at"]),
+            offset=end,
+        )
+    except (struct.error, KeyError, TypeError, IndexError, ValueError) as error:
+        raise ValueError("this file meta is not ours") from error
+
+
+_TEXTS = {
+    "sop_class": 0x0002,
+    "sop_uid": 0x0003,
+    "transfer_syntax": 0x0010,
+    "calling": 0x0016,
+    "called": 0x0018,
+}
+_BEGIN = 132  # bytes of the preamble and "DICM"
+
+
+def _elements(head: bytes) -> tuple[dict[int, bytes], int]:
+    """The group 0002 elements, and where they end."""
+    if head[128:_BEGIN] != b"DICM":
+        raise ValueError("no DICM")
+    (length,) = struct.unpack_from("<I", head, _BEGIN + 8)
+    at, end = _BEGIN + 12, _BEGIN + 12 + length
+    if end > len(head):
+        raise ValueError("cut")
+    found = {}
+    while at < end:
+        group, element, vr = struct.unpack_from("<HH2s", head, at)
+        long = vr.decode("ascii") in _LONG
+        (size,) = struct.unpack_from("<I" if long else "<H", head, at + (8 if long else 6))
+        at += 12 if long else 8
+        if group != 2 or at + size > end:
+            raise ValueError("not an element of group 0002")
+        found[element] = head[at : at + size]
+        at += size
+    return found, end

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, delete, insert, select, update
 
+from storage.statement import Running, Statement
 from storage.tables import (
     account,
     authority,
@@ -28,7 +29,7 @@ _sites = select(site).order_by(site.c.key)
 _read_by = select(read_by)
 _centers_of = select(read_by.c.center).where(read_by.c.hospital == bindparam("at_site"))
 _devices = select(device).order_by(device.c.id)
-_callers = select(device).where(device.c.ae_title == bindparam("title"))
+_callers = Statement(select(device).where(device.c.ae_title == bindparam("title")))
 _account = select(account).where(account.c.name == bindparam("who"))
 _accounts = select(account).order_by(account.c.name)
 _set_account = update(account).where(account.c.name == bindparam("who"))
@@ -142,8 +143,7 @@ class People:
 
     def callers(self, ae_title: str) -> list[Device]:
         """Devices registered under this calling AE Title."""
-        rows = self._connection.execute(_callers, {"title": ae_title})
-        return [_device(row) for row in rows]
+        return callers_of(self._connection, ae_title)
 
     def add_device(self, **columns: Any) -> None:
         """Register a device. The very same line twice is refused, and one that nothing would tell
@@ -309,6 +309,11 @@ class People:
     def revoke_certificates(self, who: str, now: datetime) -> list[str]:
         """Revoke what is in force for this reader; returns the serials."""
         return list(self._connection.execute(_revoke, {"who": who, "now": now}).scalars())
+
+
+def callers_of(connection: Running, ae_title: str) -> list[Device]:
+    """Devices registered under this calling AE Title."""
+    return [_device(row) for row in _callers.all(connection, {"title": ae_title})]
 
 
 def person_of(row: Row[Any]) -> Person:

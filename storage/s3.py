@@ -10,7 +10,7 @@ import io
 import os
 import tempfile
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,9 +92,7 @@ class S3Objects:
             self._fetch(name, 0, 0)
             self._client.remove_object(self._bucket, self._prefix + name)
 
-    def put(
-        self, kind: str, parts: Iterable[Part], *, digest: Callable[[], bytes] | None = None
-    ) -> str:
+    def put(self, kind: str, parts: Iterable[Part], *, digest: bytes | None = None) -> str:
         """See `Objects.put`."""
         data = b"".join(parts)
         locator = _locator(kind)

@@ -27,6 +27,9 @@ _LOWEST, _HIGHEST = 0x00080000, 0xFFFEFFFF  # PS3.5 section 7.1: what may stand 
 
 MAX_DEPTH: Final = 64
 """Levels of nested sequences that are followed. Real objects stay below ten."""
+MAX_ELEMENTS: Final = 1 << 14
+"""Elements of one level whose places are kept. Real objects stay below three thousand; each costs
+its sender eight bytes, and a reader hundreds."""
 HEAD_BYTES: Final = 4 << 20
 """How much of an inflated data set is kept: what describes it comes before its pixels."""
 MAX_INFLATED: Final = 512 << 20
@@ -241,6 +244,8 @@ def _elements(
         before = found.setdefault(tag, element)
         if before is not element and data[before.start : before.end] != data[start:end]:
             raise Refusal(Code.UNREADABLE, f"Element {tag:08X} stands twice, with two values.")
+        if len(found) > MAX_ELEMENTS:
+            raise Refusal(Code.UNREADABLE, "There are more elements than any object has.")
         at = end
     return found, at
 

@@ -13,13 +13,13 @@ import struct
 import threading
 import uuid
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from storage.filesystem import give_back, start_writing, sync_folder
+from storage.filesystem import give_back, sync_folder
 
 MOST_BYTES: Final = 64 << 20
 """A segment that has grown beyond this gets no further record."""
@@ -56,6 +56,18 @@ class _Record(NamedTuple):
         return self.start + self.length + _DIGEST
 
 
+@dataclass(frozen=True)
+class Segment:
+    """What one segment holds: living and dead records, and bytes behind them that are none: the
+    rest of a put that was broken off, or damage."""
+
+    name: str
+    living: int
+    dead: int
+    torn: int
+    in_use: bool
+
+
 @dataclass
 class _Open:
     """A segment that can be appended to."""
@@ -74,19 +86,16 @@ class Segments:
         self._idle: list[_Open] = []
         self._is_made = False
 
-    def put(self, parts: Sequence[Part], digest: Callable[[], bytes] | None) -> tuple[str, int]:
-        """Append and sync. `digest` gives the SHA-256 of the last part; it is asked for when the
-        parts have been written. OSError: nothing has been kept."""
+    def put(self, parts: Sequence[Part], digest: bytes | None) -> tuple[str, int]:
+        """Append and sync. `digest` is the SHA-256 of the last part, where the caller has it.
+        OSError: nothing has been kept."""
+        proof = digest or hashlib.sha256(parts[-1] if parts else b"").digest()
         with self._borrowed() as segment:
             at = segment.size
             length = sum(map(len, parts))
-            head = _header(parts, length)
-            _write_at(segment.descriptor, (head, *parts), at)
-            start_writing(segment.descriptor, at, len(head) + length)
-            proof = digest() if digest else hashlib.sha256(parts[-1] if parts else b"").digest()
-            _write_at(segment.descriptor, (proof,), at + len(head) + length)
+            _write_at(segment.descriptor, (_header(parts, length), *parts, proof), at)
             os.fdatasync(segment.descriptor)
-            segment.size = at + len(head) + length + _DIGEST
+            segment.size = at + _HEADER.size + length + _DIGEST
         return segment.name, at
 
     def read(self, segment: str, at: int, start: int, length: int | None) -> bytes:
@@ -111,6 +120,33 @@ class Segments:
             except FileNotFoundError:  # given back meanwhile
                 continue
             yield from ((path.name, at) for at in found)
+
+    def survey(self) -> Iterator[Segment]:
+        """What each segment holds."""
+        for path in sorted(self._folder.glob("*")):
+            try:
+                with self._opened(path.name) as descriptor:
+                    found = _surveyed(descriptor, path.name)
+            except FileNotFoundError:  # given back meanwhile
+                continue
+            yield found
+
+    def cut_torn(self) -> int:
+        """Cut off what is left of records that were never finished; in how many segments."""
+        cut = 0
+        for path in sorted(self._folder.glob("*")):
+            with (
+                suppress(FileNotFoundError, BlockingIOError),
+                self._opened(path.name, os.O_RDWR) as descriptor,
+            ):
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                found = _surveyed(descriptor, path.name)
+                if found.torn and not _magic_after(descriptor, found.torn):
+                    size = os.fstat(descriptor).st_size
+                    os.ftruncate(descriptor, size - found.torn)
+                    os.fdatasync(descriptor)
+                    cut += 1
+        return cut
 
     def delete(self, segment: str, at: int) -> None:
         """Forget the object for good and free its room. One that is not there is no error."""
@@ -224,6 +260,43 @@ def _records(descriptor: int) -> Iterator[_Record]:
         if following is not None or not record.lives or _is_whole(descriptor, record):
             yield record
         record = following
+
+
+def _surveyed(descriptor: int, name: str) -> Segment:
+    size, end, living, dead = os.fstat(descriptor).st_size, 0, 0, 0
+    for one in _records(descriptor):
+        end = one.end
+        living, dead = living + one.lives, dead + (not one.lives)
+    return Segment(name, living, dead, max(size - end, 0), _in_use(descriptor))
+
+
+def _in_use(descriptor: int) -> bool:
+    """Whether a process appends to it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    return False
+
+
+def _magic_after(descriptor: int, torn: int) -> bool:
+    """Whether a whole record stands somewhere in the last `torn` bytes: then they are not the rest
+    of a put but damage, and must stay."""
+    size = os.fstat(descriptor).st_size
+    at, tail = size - torn, b""
+    for piece in _pieces(descriptor, at, size):
+        text = tail + piece
+        begin = at - len(tail)
+        found = text.find(_MAGIC)
+        while found >= 0:
+            record = _record(descriptor, begin + found)
+            if record is not None and record.lives and _is_whole(descriptor, record):
+                return True
+            found = text.find(_MAGIC, found + 1)
+        at += len(piece)
+        tail = text[-len(_MAGIC) + 1 :]
+    return False
 
 
 def _is_whole(descriptor: int, record: _Record) -> bool:

@@ -598,3 +598,35 @@ job = Table(
     Column("dead_at", Instant),
     Index("ix_job_due", "dead_at", "due_at"),
 )
+
+# -- keeping
+
+# one pass over what is kept: a check, a scrub, a backup; phase and position say how far it is
+upkeep = Table(
+    "upkeep",
+    metadata,
+    _serial(),
+    Column("kind", String(8), nullable=False),
+    Column("began_at", Instant, nullable=False),
+    Column("seen_at", Instant, nullable=False),
+    Column("ended_at", Instant),
+    Column("phase", String(16), nullable=False),
+    Column("position", String(32), nullable=False),
+    Column("objects", BigInteger, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("faults", Integer, nullable=False),
+    Index("ix_upkeep_kind", "kind", "id"),
+)
+
+# an object that is not what its row says it is
+fault = Table(
+    "fault",
+    metadata,
+    Column("locator", Text, primary_key=True),
+    Column("what", String(16), nullable=False),
+    Column("site", KEY, ForeignKey("site.key"), nullable=False),
+    Column("study_id", SERIAL, ForeignKey("study.id"), nullable=False, index=True),
+    Column("instance_id", SERIAL),
+    Column("report_id", ID),
+    Column("found_at", Instant, nullable=False),
+)

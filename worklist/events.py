@@ -14,6 +14,7 @@ class Happened(StrEnum):
     TEXT_REPAIR_PROPOSED = "TextRepairProposed"
     TEXT_REPAIR_DECIDED = "TextRepairDecided"
     STUDY_SETTLED = "StudySettled"
+    OBJECT_DAMAGED = "ObjectDamaged"
     STUDY_OPENED = "StudyOpened"
     TASK_OPENED = "TaskOpened"
     TASK_CLAIMED = "TaskClaimed"

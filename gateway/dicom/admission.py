@@ -14,6 +14,7 @@ from gateway.dicom.status import (
     Rejection,
 )
 from gateway.dicom.store import where
+from storage.people import callers_of
 from worklist.errors import Code, Refusal
 from worklist.site import Device, device_of
 
@@ -44,8 +45,8 @@ class Admission:
         if not request.legible:
             return Refused(CALLER_UNKNOWN, Code.UNKNOWN_CALLER)
         try:
-            with self._parts.view() as unit:
-                registered = unit.people.callers(request.calling)
+            with self._parts.index.glance() as connection:
+                registered = callers_of(connection, request.calling)
             device = device_of(
                 registered,
                 request.called,

@@ -135,7 +135,7 @@ class DicomEdge:
             self._door.close()
         open_ones = self._all()
         for one in open_ones:
-            one.stop()
+            one.stop(now=one.device is None)  # who only asks has nothing in flight
         for one in open_ones:
             one.done.wait(max(end - 0.5 - time.monotonic(), 0.0))
         for one in self._all():

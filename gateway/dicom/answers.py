@@ -20,7 +20,7 @@ from worklist.characters import Encoder, encoder_for
 
 RETRIEVE_AE_TITLE: Final = 0x00080054
 AVAILABILITY: Final = 0x00080056
-_PLAIN: Final = Encoder(())
+_PLAIN, _UNICODE = Encoder(()), Encoder(("ISO_IR 192",))
 _GROUPS: Final = ("Alphabetic", "Ideographic", "Phonetic")
 
 Value = str | None
@@ -150,7 +150,10 @@ class Answers:
         ]
         whole = "\\".join(text for _, _, text in texts)
         # none for plain ASCII; what the device named where it has all the signs; else UTF-8
-        encoder = _PLAIN if whole.isascii() else encoder_for(self._terms, [whole])
+        if whole.isascii():
+            encoder = _PLAIN
+        else:
+            encoder = encoder_for(self._terms, [whole]) if self._terms else _UNICODE
         elements = dict(self._fixed)
         if encoder.character_set:
             term = "\\".join(encoder.character_set)

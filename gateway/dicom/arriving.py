@@ -4,6 +4,7 @@ Into a buffer of the pool; when it fills, into a larger one; when that would be 
 door, part by part.
 """
 
+import hashlib
 from dataclasses import replace
 
 from gateway.dicom.messages import Command, ProtocolError
@@ -22,6 +23,7 @@ class Arriving:
         self.context = context
         self.command = command
         self.size = 0
+        self._sha = hashlib.sha256()
         self._ingest = ingest
         self._pool = pool
         self._request = request
@@ -46,17 +48,20 @@ class Arriving:
                 self._make_room()
                 continue
             end = self._filled + part
-            wire.into(self._view[self._filled : end])
+            with self._view[self._filled : end] as arrived:
+                wire.into(arrived)
+                self._sha.update(arrived)  # while the kernel takes what comes next
             self._filled = end
             size -= part
 
     def finish(self) -> Answer:
         """All of it has come: keep it, and say how that went."""
+        digest = self._sha.digest()
         with self._view[: self._filled] as part:
             if self._stream is None:
-                return store(self._ingest, replace(self._request, data=part))
+                return store(self._ingest, replace(self._request, data=part), digest)
             self._stream.write(part)
-        return self._stream.keep()
+        return self._stream.keep(digest)
 
     def close(self) -> None:
         """Give everything back; what has not been kept is forgotten."""

@@ -25,7 +25,11 @@ if TYPE_CHECKING:
 
 __all__ = ["DeviceAssociation", "Limits"]
 
-for _name in ("association", "acse", "dimse", "dsutils", "service_class", "presentation"):
+for _name in (
+    *("association", "acse", "dimse", "dsutils", "service_class", "presentation", "utils"),
+    *("pdu", "pdu_items", "pdu_primitives", "dimse_messages", "dimse_primitives", "validators"),
+    *("events", "fsm", "dul", "transport", "ae"),
+):
     # They log values of the peer. What is worth a line is said here, with ids only.
     logging.getLogger(f"pynetdicom.{_name}").setLevel(logging.CRITICAL)
 

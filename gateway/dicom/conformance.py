@@ -19,9 +19,9 @@ from gateway.dicom import (
     commitment,
     criteria,
     entries,
+    finding,
     identifier,
     performed,
-    query,
     retrieve,
     scu,
     send,
@@ -290,10 +290,10 @@ def _all_statuses() -> Iterator[tuple[str, int, str]]:
     for code in _AT_THE_DOOR:
         yield "C-STORE", status.status_of(code), code.replace("_", " ")
     yield "C-STORE", status.BROKEN_INSIDE, "an error of the gateway's own; try again later"
-    yield "C-FIND", query.PENDING, "an answer"
+    yield "C-FIND", finding.PENDING, "an answer"
     some = "an answer; a key with a value was not matched"
-    yield "C-FIND", query.PENDING_SOME_KEYS_UNMATCHED, some
-    yield "C-FIND, C-MOVE, C-GET", query.CANCELLED, "cancelled"
+    yield "C-FIND", finding.PENDING_SOME_KEYS_UNMATCHED, some
+    yield "C-FIND, C-MOVE, C-GET", finding.CANCELLED, "cancelled"
     for number, text in (
         (0xA700, "out of resources"),
         (0xA900, "identifier does not match"),

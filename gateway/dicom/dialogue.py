@@ -236,6 +236,8 @@ class Dialogue:
 
     def _data(self, left: int) -> None:
         while left > 0:
+            if left < PDV.size:
+                raise ProtocolError("a PDU that ends inside of a value's header")
             size, context, control = self._wire.unpack(PDV)
             size -= 2
             left -= size + 6
@@ -376,9 +378,17 @@ class Dialogue:
             self._association = self._servants.association(self, self._agreed)
         return self._association
 
+    def _read(self, message: _Message) -> Any:
+        """pynetdicom's primitive of a request; None where a value is missing or is none."""
+        try:
+            primitive = primitive_of(message.context, message.raw, bytes(message.data))
+        except ProtocolError:
+            return None
+        return primitive if primitive.is_valid_request else None
+
     def _serve(self, message: _Message, context: PresentationContext) -> None:
-        primitive = primitive_of(message.context, message.raw, bytes(message.data))
-        if not primitive.is_valid_request:
+        primitive = self._read(message)
+        if primitive is None:
             n_service = message.kind >= FIRST_N_SERVICE
             self._refuse(message, INVALID_ARGUMENT if n_service else UNABLE)
             return

@@ -16,7 +16,7 @@ from pynetdicom.presentation import PresentationContext
 from pynetdicom.service_class import QueryRetrieveServiceClass
 from pynetdicom.status import QR_FIND_SERVICE_CLASS_STATUS
 
-from gateway.dicom.messages import command_set, data_pdus
+from gateway.dicom.messages import NO_DATA_SET, command_set, data_pdus
 from gateway.dicom.wire import PeerGoneError
 
 PENDING: Final = 0xFF00
@@ -70,28 +70,35 @@ class Finding(QueryRetrieveServiceClass):
         def one(status: int, identifier: bytes) -> None:
             command = commands.get(status)
             if command is None:
-                command = commands[status] = data_pdus(context, _response(req, status), most, 1)
+                packed = _response(req, status, b"\0\0")
+                command = commands[status] = data_pdus(context, packed, most, 1)
             send(command + data_pdus(context, identifier, most, 0))
 
         return one
 
     def _finish(self, req: Any, context: PresentationContext, status: int | Dataset) -> None:
+        number = int(context.context_id or 0)
+        if isinstance(status, int):
+            most = int(self.dimse.maximum_pdu_size or 0)
+            packed = _response(req, status, NO_DATA_SET)
+            self.assoc.dul.send_encoded(data_pdus(number, packed, most, 1))  # type: ignore[attr-defined]
+            return
         answer = C_FIND()
         answer.MessageID = answer.MessageIDBeingRespondedTo = req.MessageID
         answer.AffectedSOPClassUID = req.AffectedSOPClassUID
         self.validate_status(status, answer)
-        self.dimse.send_msg(answer, int(context.context_id or 0))
+        self.dimse.send_msg(answer, number)
 
 
-def _response(req: Any, status: int) -> bytes:
-    """The command set of a C-FIND-RSP with an identifier (PS3.7 table 9.3-4)."""
+def _response(req: Any, status: int, data_set_type: bytes) -> bytes:
+    """The command set of a C-FIND-RSP (PS3.7 table 9.3-4)."""
     short = struct.Struct("<H").pack
     return command_set(
         (
             (0x0002, str(req.AffectedSOPClassUID).encode("ascii")),
             (0x0100, short(_C_FIND_RSP)),
             (0x0120, short(req.MessageID)),
-            (0x0800, b"\0\0"),  # there is a data set
+            (0x0800, data_set_type),
             (0x0900, short(status)),
         )
     )

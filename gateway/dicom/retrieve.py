@@ -1,16 +1,15 @@
 """What does a C-MOVE or C-GET of a device send, and where (PS3.4 sections C.4.2 and C.4.3)?"""
 
 import logging
+import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from io import BytesIO
 from types import MappingProxyType
 from typing import Any, Final
 
 from pydicom.dataset import Dataset
 from pynetdicom import evt
-from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_GET, C_MOVE
 from pynetdicom.dsutils import encode
 from pynetdicom.presentation import PresentationContext
@@ -19,17 +18,19 @@ from sqlalchemy import Row
 
 from gateway.assemble import Parts
 from gateway.dicom.identifier import MODELS, WrongIdentifier, keys_to_retrieve, read_identifier
+from gateway.dicom.messages import NO_DATA_SET, command_set, data_pdus
+from gateway.dicom.outgoing import Called, Caller, LostError
 from gateway.dicom.query import RELATIONAL, is_negotiated
-from gateway.dicom.scu import connect, hang_up
+from gateway.dicom.scu import connect
 from gateway.dicom.store import where
 from gateway.dicom.transfer import (
     FIELDS,
-    LostError,
     Originator,
     is_warning,
     proposed,
     send,
 )
+from gateway.dicom.wire import PeerGoneError
 from storage.index import IndexUnit
 from storage.query import Query
 from viewers.image.unreadable import Unreadable
@@ -43,6 +44,7 @@ SOP_CLASSES: frozenset[str] = frozenset(name for name in MODELS if name[-2:] in 
 
 SUCCESS, PENDING, CANCELLED = 0x0000, 0xFF00, 0xFE00
 NOTHING_DONE: Final = 0xA702  # Refused: out of resources, unable to perform sub-operations
+_C_GET_RSP, _C_MOVE_RSP = 0x8010, 0x8021
 DESTINATION_UNKNOWN: Final = 0xA801
 SOME_FAILED: Final = 0xB000
 _PIECE: Final = 200
@@ -112,27 +114,20 @@ class Retrieval(QueryRetrieveServiceClass):
             responses: Any = evt.trigger(self.assoc, event, attributes)
             for progress in responses:
                 self._respond(req, context, progress)
+        except PeerGoneError:
+            raise
         except Exception:  # one line was written where it broke
             self._respond(req, context, Progress(0xC000, comment="The gateway failed."))
 
     def _respond(self, req: Any, context: PresentationContext, progress: Progress) -> None:
-        answer = type(req)()
-        answer.MessageID = answer.MessageIDBeingRespondedTo = req.MessageID
-        answer.AffectedSOPClassUID = req.AffectedSOPClassUID
-        answer.Status = progress.status
-        if progress.status in (PENDING, CANCELLED):
-            answer.NumberOfRemainingSuboperations = min(progress.remaining, _MOST_COUNT)
-        answer.NumberOfCompletedSuboperations = min(progress.completed, _MOST_COUNT)
-        answer.NumberOfFailedSuboperations = min(progress.failed, _MOST_COUNT)
-        answer.NumberOfWarningSuboperations = min(progress.warning, _MOST_COUNT)
-        if progress.comment:
-            answer.ErrorComment = progress.comment[:64]
-        if progress.element is not None:
-            answer.OffendingElement = [progress.element]
-        if progress.status in (NOTHING_DONE, SOME_FAILED, CANCELLED) and progress.failed_uids:
-            answer.Identifier = _failed_list(progress.failed_uids, context)
-        with suppress(OSError):
-            self.dimse.send_msg(answer, int(context.context_id or 0))
+        status = progress.status
+        raw = b""
+        if status in (NOTHING_DONE, SOME_FAILED, CANCELLED) and progress.failed_uids:
+            raw = _failed_list(progress.failed_uids, context)
+        number, most = int(context.context_id or 0), int(self.dimse.maximum_pdu_size or 0)
+        command = data_pdus(number, _response(req, progress, has_data=bool(raw)), most, 1)
+        data = data_pdus(number, raw, most, 0) if raw else b""
+        self.assoc.dul.send_encoded(command + data)  # type: ignore[attr-defined]
 
 
 SERVICE_CLASSES: Mapping[str, type[Retrieval]] = MappingProxyType(
@@ -141,12 +136,36 @@ SERVICE_CLASSES: Mapping[str, type[Retrieval]] = MappingProxyType(
 """The service class of each SOP class, in place of pynetdicom's."""
 
 
-def _failed_list(uids: Sequence[str], context: PresentationContext) -> BytesIO:
+def _response(req: Any, progress: Progress, *, has_data: bool) -> bytes:
+    """The command set of a C-GET-RSP or C-MOVE-RSP (PS3.7 tables 9.3-7 and 9.3-10)."""
+    short = struct.Struct("<H").pack
+    counts = (progress.completed, progress.failed, progress.warning)
+    is_on_its_way = progress.status in (PENDING, CANCELLED)
+    about = progress.element
+    return command_set(
+        (
+            (0x0002, str(req.AffectedSOPClassUID).encode("ascii")),
+            (0x0100, short(_C_GET_RSP if isinstance(req, C_GET) else _C_MOVE_RSP)),
+            (0x0120, short(req.MessageID)),
+            (0x0800, b"\0\0" if has_data else NO_DATA_SET),
+            (0x0900, short(progress.status)),
+            (0x0901, b"" if about is None else struct.pack("<HH", about >> 16, about & 0xFFFF)),
+            (0x0902, progress.comment[:64].encode("ascii", "replace")),
+            (0x1020, short(min(progress.remaining, _MOST_COUNT)) if is_on_its_way else b""),
+            *(
+                (0x1021 + place, short(min(count, _MOST_COUNT)))
+                for place, count in enumerate(counts)
+            ),
+        )
+    )
+
+
+def _failed_list(uids: Sequence[str], context: PresentationContext) -> bytes:
     syntax = context.transfer_syntax[0]
     listed = Dataset()
     listed.FailedSOPInstanceUIDList = list(uids)
     raw = encode(listed, syntax.is_implicit_VR, syntax.is_little_endian, syntax.is_deflated)
-    return BytesIO(raw or b"")
+    return raw or b""
 
 
 # --- C-GET -------------------------------------------------------------------------------------
@@ -168,15 +187,15 @@ def get(event: evt.Event, parts: Parts) -> Iterator[Progress]:
 class _Here:
     """The caller's own association."""
 
-    def __init__(self, parts: Parts, association: Association) -> None:
+    def __init__(self, parts: Parts, association: Any) -> None:
         self._objects = parts.objects
-        self._association = association
+        self._line = Caller(association)
 
     def look_ahead(self, rows: Sequence[Row[Any]]) -> None:
         """Nothing can be negotiated any more."""
 
     def send(self, row: Row[Any], message_id: int) -> int:
-        return send(self._association, row, self._objects, message_id, None)
+        return send(self._line, row, self._objects, message_id, None)
 
     def close(self) -> None:
         """It is the caller's."""
@@ -223,7 +242,7 @@ class _There:
         self._parts = parts
         self._to = to
         self._originator = originator
-        self._association: Association | None = None
+        self._line: Called | None = None
         self._proposed: set[tuple[str, str]] = set()
         self._ahead: Sequence[Row[Any]] = ()
         self._failures = 0
@@ -233,9 +252,9 @@ class _There:
         self._ahead = rows
 
     def send(self, row: Row[Any], message_id: int) -> int:
-        association = self._ready(row)
+        line = self._ready(row)
         try:
-            status = send(association, row, self._parts.objects, message_id, self._originator)
+            status = send(line, row, self._parts.objects, message_id, self._originator)
         except LostError:
             self._failures += 1
             self.close()
@@ -244,23 +263,22 @@ class _There:
         return status
 
     def close(self) -> None:
-        association, self._association = self._association, None
-        if association is not None:
-            association._reactor_checkpoint.set()  # its thread may see to the release again
+        line, self._line = self._line, None
+        if line is not None:
             with suppress(Exception):
-                hang_up(association)
+                line.close()
 
-    def _ready(self, row: Row[Any]) -> Association:
+    def _ready(self, row: Row[Any]) -> Called:
         pair = (row.sop_class, row.transfer_syntax)
-        if self._association is not None and pair not in self._proposed:
+        if self._line is not None and pair not in self._proposed:
             self.close()
-        if self._association is None:
+        if self._line is None:
             if self._failures >= _TRIES:
                 raise GivenUpError
-            self._association = self._opened([row, *self._ahead])
-        return self._association
+            self._line = self._opened([row, *self._ahead])
+        return self._line
 
-    def _opened(self, rows: Sequence[Row[Any]]) -> Association:
+    def _opened(self, rows: Sequence[Row[Any]]) -> Called:
         contexts = proposed(rows)
         try:
             association = connect(self._to, contexts, self._parts)
@@ -268,13 +286,10 @@ class _There:
             self._failures = _TRIES
             log.warning("%s not reached for a C-MOVE: %s", self._to.ae_title, refusal.message)
             raise GivenUpError from refusal
-        association._reactor_checkpoint.clear()  # answers are read here, not by its thread
-        while not association._is_paused and association.is_alive():
-            association.join(0.002)
         self._proposed = {
             (str(one.abstract_syntax), str(one.transfer_syntax[0])) for one in contexts
         }
-        return association
+        return Called(association)
 
 
 # --- both --------------------------------------------------------------------------------------
@@ -337,6 +352,8 @@ def _outcome(peer: "_Here | _There", row: Row[Any], number: int, association: An
         status = peer.send(row, number)
     except GivenUpError:
         return "failed"
+    except PeerGoneError:  # the caller's own
+        raise
     except LostError:
         why = "the association was lost"
     except Unreadable as unreadable:

@@ -47,11 +47,12 @@ class Answer:
     comment: str = ""
 
 
-def store(ingest: Ingest, request: StoreRequest) -> Answer:
-    """Hand one instance to the door. Success: kept for good. Every failure is one log line."""
+def store(ingest: Ingest, request: StoreRequest, digest: bytes) -> Answer:
+    """Hand one instance and the SHA-256 of its data to the door. Success: kept for good. Every
+    failure is one log line."""
     try:
         _check_command(request)
-        ingest.receive(_received(request))
+        ingest.receive(_received(request, digest))
     except Exception as error:  # an instance that breaks us must not end the association
         return _answer(request, error)
     return Answer(SUCCESS)
@@ -70,7 +71,7 @@ class Stream:
         self._failed: Answer | None = None
         try:
             _check_command(request)
-            self._incoming = ingest.open(_received(request))
+            self._incoming = ingest.open(_received(request, None))
         except Exception as error:
             self._failed = _answer(request, error)
 
@@ -84,11 +85,11 @@ class Stream:
             self._failed = _answer(self._request, error)
             self.abandon()
 
-    def keep(self) -> Answer:
-        """That was all. Success: kept for good."""
+    def keep(self, digest: bytes) -> Answer:
+        """That was all, and this is its SHA-256. Success: kept for good."""
         if self._incoming is not None:
             try:
-                self._incoming.keep()
+                self._incoming.keep(digest)
             except Exception as error:
                 self._failed = _answer(self._request, error)
                 self.abandon()
@@ -102,7 +103,7 @@ class Stream:
                 incoming.abandon()
 
 
-def _received(request: StoreRequest) -> Received:
+def _received(request: StoreRequest, digest: bytes | None) -> Received:
     return Received(
         device=request.device,
         called=request.called,
@@ -111,6 +112,7 @@ def _received(request: StoreRequest) -> Received:
         sop_class=request.sop_class,
         sop_instance=request.sop_instance,
         association=request.association,
+        digest=digest,
     )
 
 

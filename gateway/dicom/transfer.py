@@ -5,17 +5,17 @@ they are in; otherwise they pass through `viewers.image.transcode` on the way.
 """
 
 import struct
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from pydicom.uid import UID
-from pynetdicom.association import Association
-from pynetdicom.pdu_primitives import P_DATA
 from pynetdicom.presentation import PresentationContext
 from sqlalchemy import Row
 
+from gateway.dicom.messages import command_set, data_pdus
+from gateway.dicom.outgoing import Line, LostError, Piece, fragments
+from gateway.dicom.wire import PeerGoneError
 from gateway.imaging import DECODING
 from gateway.objectfile import object_file
 from storage.objects import Objects
@@ -31,14 +31,7 @@ FIELDS: Final = (
 MOST_CONTEXTS: Final = 128  # PS3.8 section 7.1.1.13: odd numbers up to 255
 _FALLBACKS: Final = TARGETS[:2]
 _PIECE: Final = 1 << 20
-_MOST_PDU: Final = 1 << 18
-_MOST_QUEUED: Final = 8  # PDUs that wait for pynetdicom's thread
-_STUCK: Final = 60.0  # seconds without any of them gone
 _WARNINGS: Final = 0xB000
-
-
-class LostError(Exception):
-    """The association is of no use any more."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +63,7 @@ def _context(sop_class: str, syntax: str) -> PresentationContext:
 
 
 def send(
-    association: Association,
+    line: Line,
     row: Row[Any],
     objects: Objects,
     message_id: int,
@@ -83,30 +76,32 @@ def send(
         LostError: the association broke, or the peer does not answer.
         OSError, Refusal: the object cannot be read.
     """
-    context = _chosen(association, row)
+    context = _chosen(line, row)
     parts = _parts(objects, row, str(context.transfer_syntax[0]))
-    first = next(parts, b"")  # what cannot be read or made shows before anything is sent
+    part = next(parts, b"")  # what cannot be read or made shows before anything is sent
     number = int(context.context_id or 0)
-    _emit(association, number, 3, store_request(row, message_id, originator))
+    command = store_request(row, message_id, originator)
+    pieces: list[Piece] = [data_pdus(number, command, line.most, 1)]
     try:
-        _data(association, number, first, parts)
-    except LostError:
+        for following in parts:
+            line.send([*pieces, *fragments(number, part, line.most, last=False)])
+            pieces, part = [], following
+    except (LostError, PeerGoneError):
         raise
-    except Exception as error:  # a peer that has half of an instance must not keep it
-        association.abort()
+    except Exception as error:
+        if pieces:  # nothing was sent yet
+            raise
+        line.abort()  # a peer that has half of an instance must not keep it
         raise LostError from error
-    _, answer = association.dimse.get_msg(block=True)
-    status = getattr(answer, "Status", None)
-    if status is None:
-        raise LostError
-    return int(status)
+    line.send([*pieces, *fragments(number, part, line.most, last=True)])
+    return line.answer(message_id)
 
 
-def _chosen(association: Association, row: Row[Any]) -> PresentationContext:
+def _chosen(line: Line, row: Row[Any]) -> PresentationContext:
     """The accepted context: the stored syntax, else the best of what can be made."""
     taken = {
         str(context.transfer_syntax[0]): context
-        for context in association.accepted_contexts
+        for context in line.contexts
         if context.abstract_syntax == row.sop_class and context.as_scu
     }
     for syntax in (row.transfer_syntax, *TARGETS):
@@ -132,49 +127,12 @@ def _parts(objects: Objects, row: Row[Any], syntax: str) -> Iterator[bytes]:
         yield piece
 
 
-def _data(association: Association, context: int, first: bytes, more: Iterator[bytes]) -> None:
-    """The data set as fragments; the last one is marked (PS3.8 annex E.2)."""
-    most = int(association.dimse.maximum_pdu_size or _MOST_PDU)
-    size = max(min(most, _MOST_PDU) - 6, 64)
-    waiting = memoryview(first)
-    for part in more:
-        while len(waiting) > size:
-            _emit(association, context, 0, waiting[:size])
-            waiting = waiting[size:]
-        if waiting:
-            _emit(association, context, 0, waiting)
-        waiting = memoryview(part)
-    while len(waiting) > size:
-        _emit(association, context, 0, waiting[:size])
-        waiting = waiting[size:]
-    _emit(association, context, 2, waiting)
-
-
-def _emit(association: Association, context: int, control: int, value: bytes | memoryview) -> None:
-    """One P-DATA-TF; waits while pynetdicom's thread has enough to send."""
-    queued = association.dul.to_provider_queue
-    end, least = time.monotonic() + _STUCK, queued.qsize()
-    while queued.qsize() >= _MOST_QUEUED:
-        if queued.qsize() < least:
-            end, least = time.monotonic() + _STUCK, queued.qsize()
-        if time.monotonic() > end or association.acse.is_aborted():
-            raise LostError
-        time.sleep(0.001)
-    if not association.is_established:
-        raise LostError
-    fragment = P_DATA()
-    fragment.presentation_data_value_list.append((context, bytes((control,)) + bytes(value)))
-    association.dul.send_pdu(fragment)
-
-
 def is_warning(status: int) -> bool:
     """Whether the peer kept the instance with a remark (PS3.4 table B.2-1)."""
     return status & 0xF000 == _WARNINGS or status == 1
 
 
 # --- the command -------------------------------------------------------------------------------
-
-_ELEMENT = struct.Struct("<HHI")
 
 
 def store_request(row: Row[Any], message_id: int, originator: Originator | None) -> bytes:
@@ -188,13 +146,7 @@ def store_request(row: Row[Any], message_id: int, originator: Originator | None)
         (0x1000, row.sop_uid.encode()),
     ]
     if originator is not None:
-        values.append((0x1030, originator.ae_title.encode("ascii", "replace")))
+        title = originator.ae_title.encode("ascii", "replace")
+        values.append((0x1030, title + b" " * (len(title) % 2)))
         values.append((0x1031, struct.pack("<H", originator.message_id)))
-    body = b"".join(_element(number, value) for number, value in values)
-    return _element(0x0000, struct.pack("<I", len(body))) + body
-
-
-def _element(number: int, value: bytes) -> bytes:
-    if len(value) % 2:
-        value += b" " if number == 0x1030 else b"\0"
-    return _ELEMENT.pack(0, number, len(value)) + value
+    return command_set(tuple(values))

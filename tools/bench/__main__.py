@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pydicom import config
 
-from tools.bench import day, ingest, lists, machine, pages, rooms, running
+from tools.bench import day, ingest, lists, machine, pages, queries, rooms, running
 from tools.bench.figures import Figure, Group, grouped, table
 from tools.bench.house import furnish
 from tools.bench.stopwatch import Stopwatch
@@ -63,6 +63,7 @@ def _measured(folder: Path, given: argparse.Namespace) -> tuple[str, list[Group]
         "ingest": lambda: ingest.measure(
             folder / "ingest", furniture, stopwatch, 1 if quick else REPETITIONS
         ),
+        "queries": lambda: queries.measure(folder / "queries", furniture, quick=quick),
         "pages": pages.measure,
         "rooms": rooms.measure,
     }
@@ -79,6 +80,7 @@ TITLES = {
     "lists": f"Answers with {lists.OPEN:,} open tasks",
     "run": "Start and stop",
     "ingest": "Taking instances in",
+    "queries": "Finding studies and sending them on",
     "pages": "What a browser loads",
     "rooms": "Code without blank lines, comments, docstrings",
 }

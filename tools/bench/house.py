@@ -51,6 +51,11 @@ class House:
         return f"http://127.0.0.1:{self.web_port}"
 
     @property
+    def index(self) -> Path:
+        """The file of its index."""
+        return self.data / "index.sqlite"
+
+    @property
     def pid(self) -> int:
         """The process."""
         if self._process is None:

@@ -37,8 +37,13 @@ def program(name: str) -> str | None:
 
 
 @contextmanager
-def running(name: str, folder: Path) -> Iterator[Receiver | None]:
-    """The receiver while the `with` lasts; None where it is not installed or does not start."""
+def running(
+    name: str, folder: Path, destination: tuple[str, int] | None = None
+) -> Iterator[Receiver | None]:
+    """The receiver while the `with` lasts; None where it is not installed or does not start.
+
+    `destination` is the AE Title and port of a device here that Orthanc may send to.
+    """
     path = program(name)
     if path is None:
         yield None
@@ -48,7 +53,7 @@ def running(name: str, folder: Path) -> Iterator[Receiver | None]:
     port = free_port()
     with (home / "log").open("wb") as log:
         process = subprocess.Popen(
-            COMMANDS[name](path, home, port),
+            COMMANDS[name](path, home, port, destination),
             cwd=home,
             env={**os.environ, "TCP_NODELAY": "1"},
             stdin=subprocess.DEVNULL,
@@ -62,15 +67,18 @@ def running(name: str, folder: Path) -> Iterator[Receiver | None]:
         end(process)
 
 
-def _storescp(path: str, home: Path, port: int) -> list[str]:
+def _storescp(path: str, home: Path, port: int, _: tuple[str, int] | None) -> list[str]:
     """One process for each association, else it would serve only one at a time."""
     kept = home / "kept"
     kept.mkdir()
     return [path, "--fork", "-aet", AE_TITLE, "-od", str(kept), str(port)]
 
 
-def _orthanc(path: str, home: Path, port: int) -> list[str]:
+def _orthanc(path: str, home: Path, port: int, to: tuple[str, int] | None) -> list[str]:
     settings = {
+        "DicomAlwaysAllowFind": True,
+        "DicomAlwaysAllowMove": True,
+        "DicomModalities": {to[0]: [to[0], "127.0.0.1", to[1]]} if to else {},
         "StorageDirectory": str(home / "kept"),
         "IndexDirectory": str(home / "kept"),
         "DicomAet": AE_TITLE,
@@ -83,7 +91,7 @@ def _orthanc(path: str, home: Path, port: int) -> list[str]:
     return [path, str(file)]
 
 
-COMMANDS: dict[str, Callable[[str, Path, int], list[str]]] = {
+COMMANDS: dict[str, Callable[[str, Path, int, tuple[str, int] | None], list[str]]] = {
     STORESCP: _storescp,
     ORTHANC: _orthanc,
 }

@@ -109,13 +109,13 @@ class Association:
         """Send one and wait for its success."""
         self._messages += 1
         command = _command(self._sop_class, one.uid, self._messages)
-        self._send([_pdv(command, 3), *self._fragments(one)])
+        self._send([pdv(command, 3), *self._fragments(one)])
         self._expect_success()
 
     def store_piecewise(self, uid: str, pieces: Iterator[bytes]) -> None:
         """Send one whose data set is made on the way, and wait for its success."""
         self._messages += 1
-        self._socket.sendall(_pdv(_command(self._sop_class, uid, self._messages), 3))
+        self._socket.sendall(pdv(_command(self._sop_class, uid, self._messages), 3))
         most = self._most - 6
         for piece in pieces:
             whole = memoryview(piece)
@@ -300,7 +300,8 @@ def _head(size: int, control: int) -> bytes:
     return struct.pack(">BxIIBB", _P_DATA, size + 6, size + 2, _CONTEXT, control)
 
 
-def _pdv(fragment: bytes, control: int) -> bytes:
+def pdv(fragment: bytes, control: int) -> bytes:
+    """A P-DATA-TF that carries this whole command (control 3) or data set (2)."""
     return _head(len(fragment), control) + fragment
 
 
@@ -313,14 +314,20 @@ def _cut(data: memoryview, most: int) -> list[bytes | memoryview]:
 
 
 def _command(sop_class: str, uid: str, message: int) -> bytes:
-    elements = (
-        (0x0002, sop_class.encode()),
-        (0x0100, struct.pack("<H", 1)),
-        (0x0110, struct.pack("<H", message % 65535 + 1)),
-        (0x0700, struct.pack("<H", 0)),
-        (0x0800, struct.pack("<H", 1)),
-        (0x1000, uid.encode()),
+    return command_of(
+        (
+            (0x0002, sop_class.encode()),
+            (0x0100, struct.pack("<H", 1)),
+            (0x0110, struct.pack("<H", message % 65535 + 1)),
+            (0x0700, struct.pack("<H", 0)),
+            (0x0800, struct.pack("<H", 1)),
+            (0x1000, uid.encode()),
+        )
     )
+
+
+def command_of(elements: Sequence[tuple[int, bytes]]) -> bytes:
+    """A command set (PS3.7 section 6.3)."""
     body = b"".join(_element(number, value) for number, value in elements)
     return _element(0x0000, struct.pack("<I", len(body))) + body
 
