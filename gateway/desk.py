@@ -19,8 +19,8 @@ from gateway import commands
 from gateway.assemble import assemble, own
 from gateway.local import hand_over
 from gateway.settings import Settings
-from gateway.stores import open_index, open_objects
-from storage.index import Index, IndexUnit, sqlite_path
+from gateway.stores import open_index, open_objects, reaching
+from storage.index import Index, IndexUnit, open_engine, sqlite_path
 from storage.migrate import require_current_of
 from storage.objects import Objects
 from storage.reader import read_index
@@ -84,12 +84,12 @@ def is_running(settings: Settings) -> bool:
         except Refusal:
             return True
         return False
-    index = open_index(settings)
+    engine = open_engine(settings.index_url, threads=1)
     try:
-        with index.view() as unit:
-            return bool(unit.connection.execute(_OTHERS).scalar_one())
+        with reaching(settings.index_url), engine.connect() as connection:
+            return bool(connection.execute(_OTHERS).scalar_one())
     finally:
-        index.close()
+        engine.dispose()
 
 
 _OTHERS = text(

@@ -1,21 +1,22 @@
 """What does a log line look like, and what never gets into one?
 
 Lines hold UIDs and internal ids; names, Patient IDs and report text stay out: third-party loggers
-that would print data sets are kept at warnings, and of an error its kind and its place are said,
-never its message, which may quote what a device or a person sent.
+that would print data sets are kept at warnings or silent, and of an error or a warning its kind and
+its place are said, never its message, which may quote what a device or a person sent.
 """
 
 import logging
 import sys
 import time
 import traceback
-from typing import Any
+import warnings
+from typing import Any, TextIO
 
 _DEEPEST = 8  # errors behind an error
 
+# what they say is worth a line is said by who called them
+_SILENT = ("pynetdicom", "pydicom")
 _QUIET = (
-    "pynetdicom",
-    "pydicom",
     "pyhanko",
     "pyhanko_certvalidator",
     "uvicorn.access",
@@ -39,6 +40,21 @@ def configure_logging(level: str) -> None:
     root.setLevel(level.upper())
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+    for name in _SILENT:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    warnings.showwarning = _warned
+
+
+def _warned(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """A warning without its message."""
+    logging.getLogger("py.warnings").warning("%s at %s:%d", category.__name__, filename, lineno)
 
 
 class _Formatter(logging.Formatter):

@@ -13,7 +13,7 @@ from gateway.assemble import own
 from gateway.desk import Progress, is_running
 from gateway.lockbox import passphrase, unseal, write_private
 from gateway.settings import Settings
-from gateway.stores import open_objects, prove, reaching
+from gateway.stores import open_objects, prove
 from storage.backup import Manifest, read_manifest
 from storage.filesystem import sync_folder
 from storage.index import open_engine, sqlite_path
@@ -125,9 +125,8 @@ def _into_postgres(
             )
         drop_all(connection)
 
-    with reaching(settings.index_url):
-        missing = _into(settings.index_url, folder, manifest, objects, progress, prepare)
-        upgrade(settings.index_url)
+    missing = _into(settings.index_url, folder, manifest, objects, progress, prepare)
+    upgrade(settings.index_url)
     return missing
 
 

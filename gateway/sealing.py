@@ -19,8 +19,8 @@ from sqlalchemy import Row
 from gateway import people
 from gateway.assemble import Parts
 from gateway.people import Seat
+from storage.conflict import Undecided
 from storage.index import IndexUnit
-from storage.postgres import Undecided
 from viewers.ecg.dicom import read_recordings
 from viewers.ecg.page import page_svg
 from viewers.image.instance import open_instance

@@ -6,6 +6,8 @@ may hold a part of a password.
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from importlib import import_module
+from types import ModuleType
 
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
@@ -13,7 +15,6 @@ from gateway.settings import Settings
 from storage.index import Index, open_engine, sqlite_path
 from storage.migrate import require_current, upgrade
 from storage.objects import LocalObjects, Objects
-from storage.s3 import S3Objects, S3Place, Unfit
 from worklist.errors import Code, Refusal
 
 _POSTGRES = "postgresql+psycopg://"
@@ -57,40 +58,19 @@ def open_objects(settings: Settings, *, sweeps: bool = True) -> Objects:
     if settings.objects == "files":
         folder = settings.data_dir / "objects"
         return LocalObjects(folder, settings.min_free_bytes, sweeps=sweeps)
-    with _of_s3():
-        return S3Objects(_place(settings), settings.data_dir / "spool", settings.min_free_bytes)
+    opened: Objects = _s3().opened(settings)
+    return opened
 
 
 def prove(objects: Objects) -> None:
     """Refuse where the store cannot be written, read and deleted from."""
-    if isinstance(objects, S3Objects):
-        with _of_s3():
-            objects.prove()
+    if not isinstance(objects, LocalObjects):
+        _s3().prove(objects)
 
 
-def _place(settings: Settings) -> S3Place:
-    for name in ("endpoint", "bucket", "access_key", "secret_key"):
-        if not getattr(settings, f"s3_{name}"):
-            raise Unfit(name, "it must be set where TELEREAD_OBJECTS is s3")
-    return S3Place(
-        endpoint=settings.s3_endpoint or "",
-        bucket=settings.s3_bucket or "",
-        access_key=settings.s3_access_key or "",
-        secret_key=settings.s3_secret_key.get_secret_value() if settings.s3_secret_key else "",
-        region=settings.s3_region,
-        prefix=settings.s3_prefix,
-        encryption=settings.s3_encryption,
-        ca_file=settings.s3_ca_file,
-    )
-
-
-@contextmanager
-def _of_s3() -> Iterator[None]:
-    try:
-        yield
-    except Unfit as error:
-        name = f"TELEREAD_S3_{error.field.upper()}"
-        raise Refusal(Code.INVALID, f"{name}: {error.reason}.") from None
+def _s3() -> ModuleType:
+    """The client takes room that a gateway with files has no use for."""
+    return import_module("gateway.s3_store")
 
 
 @contextmanager

@@ -113,7 +113,9 @@ def back_up(
             count=copied.objects,
             bytes=copied.bytes,
             damaged=len(copied.faults),
-            **names,
+            index=names["index"],
+            objects=names["objects"],
+            keys=names["keys"],
         )
         _write_manifest(folder, manifest)
         _drop_older(folder, set(names.values()))

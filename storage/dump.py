@@ -90,7 +90,8 @@ def read_index(path: Path) -> Iterator[Rows]:
     Refuses (TRUNCATED) what has no end."""
     with _open(path) as lines:
         _head(lines)
-        name, kinds, batch = "", {}, []
+        name, batch = "", list[Any]()
+        kinds: dict[str, str] = {}
         for line in lines:
             found = json.loads(line)
             if isinstance(found, list):

@@ -11,8 +11,9 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -23,7 +24,6 @@ from storage.jobs import Jobs
 from storage.journal import Journal, Notices
 from storage.orders import Orders
 from storage.people import People
-from storage.postgres import CONNECT, Bell, PooledWriter, refusing
 from storage.procedures import ProcedureSteps
 from storage.repairs import Repairs
 from storage.reports import Criticals, Deliveries, Reports
@@ -33,6 +33,9 @@ from storage.tasks import Drafts, Tasks
 from storage.transmissions import Transmissions
 from storage.upkeep import Upkeep
 from worklist.errors import Code, Refusal
+
+if TYPE_CHECKING:
+    from storage.postgres import Bell
 
 log = logging.getLogger("teleread.index")
 
@@ -79,8 +82,16 @@ class Index:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._is_sqlite = engine.dialect.name == "sqlite"
-        self._writer: _Writer = _SqliteWriter(engine) if self._is_sqlite else PooledWriter(engine)
-        self._bell = None if self._is_sqlite else Bell(engine, self._tell)
+        self._writer: _Writer
+        self._bell: Bell | None = None
+        self._refusing: Callable[[], AbstractContextManager[None]] = nullcontext
+        if self._is_sqlite:
+            self._writer = _SqliteWriter(engine)
+        else:
+            postgres = _postgres()
+            self._writer = postgres.PooledWriter(engine)
+            self._bell = postgres.Bell(engine, self._tell)
+            self._refusing = postgres.refusing
         self._listeners: list[Callable[[], None]] = []
 
     @contextmanager
@@ -122,9 +133,6 @@ class Index:
             finally:
                 raw.close()
 
-    def _refusing(self) -> AbstractContextManager[None]:
-        return nullcontext() if self._is_sqlite else refusing()
-
     def on_change(self, listener: Callable[[], None]) -> None:
         """Call this, briefly, after every commit: those of this process at once, those of others
         soon."""
@@ -146,7 +154,7 @@ def open_engine(url: str, threads: int = 40) -> Engine:
     options: dict[str, Any] = {"hide_parameters": True, "pool_size": threads, "max_overflow": 8}
     if not url.startswith("sqlite"):
         return create_engine(
-            url, pool_pre_ping=True, pool_timeout=10, connect_args=CONNECT, **options
+            url, pool_pre_ping=True, pool_timeout=10, connect_args=_postgres().CONNECT, **options
         )
     engine = create_engine(
         url,
@@ -172,6 +180,11 @@ def open_engine(url: str, threads: int = 40) -> Engine:
             connection.exec_driver_sql("BEGIN")
 
     return engine
+
+
+def _postgres() -> Any:
+    """The driver takes room that a gateway on SQLite has no use for."""
+    return import_module("storage.postgres")
 
 
 def sqlite_path(url: str) -> Path | None:

@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from sqlalchemy.exc import DBAPIError
 
+from storage.conflict import Undecided, overtaken
 from storage.entering import (
     Arriving,
     Kept,
@@ -32,7 +33,6 @@ from storage.header import Header, checked_uid, read_header
 from storage.index import Index
 from storage.objects import Objects
 from storage.part10 import file_meta
-from storage.postgres import Undecided, overtaken
 from storage.scan import TRANSFER_SYNTAXES
 from storage.studies import versions_of
 from worklist.arrival import association_released, opens_one_per_image

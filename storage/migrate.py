@@ -4,16 +4,12 @@ import os
 import sqlite3
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
-from sqlalchemy import Connection
+from sqlalchemy import Connection, inspect
 
 from storage.index import open_engine, sqlite_path
 from worklist.errors import Code, Refusal
 
+_MIGRATIONS = Path(__file__).with_name("migrations")
 _LOCK = 7_483_112  # any number that nobody else locks
 
 
@@ -36,7 +32,7 @@ def upgrade(url: str) -> bool:
         with engine.begin() as connection:
             if connection.dialect.name == "postgresql":  # two upgrades at once: one does it
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
-            command.upgrade(_config(connection), "head")
+            _run(connection, _wanted())
         return True
     finally:
         engine.dispose()
@@ -73,17 +69,11 @@ def revision_of(connection: Connection) -> str | None:
 def make(connection: Connection, revision: str) -> None:
     """Make the tables of this schema in an empty index. Refuses a schema of a newer version."""
     _refuse_newer(revision)
-    command.upgrade(_config(connection), revision)
+    _run(connection, revision)
 
 
 def _refuse_newer(revision: str | None) -> None:
-    if revision is None:
-        return
-    try:
-        known = _scripts().get_revision(revision)
-    except CommandError:
-        known = None
-    if known is None:
+    if revision is not None and revision not in _revisions():
         raise Refusal(
             Code.INVALID,
             f"A newer version of Teleread made this index (schema {revision}). Use that version.",
@@ -107,19 +97,27 @@ def _copy(path: Path, revision: str) -> None:
 
 
 def _current(connection: Connection) -> str | None:
-    return MigrationContext.configure(connection).get_current_revision()
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+    return None if found is None else str(found)
 
 
-def _wanted() -> str | None:
-    return _scripts().get_current_head()
+def _wanted() -> str:
+    return _revisions()[-1]
 
 
-def _scripts() -> ScriptDirectory:
-    return ScriptDirectory.from_config(_config(None))
+def _revisions() -> list[str]:
+    """Every schema there has been, in order: the files of the migrations are named by them."""
+    return sorted(path.name.partition("_")[0] for path in (_MIGRATIONS / "versions").glob("0*.py"))
 
 
-def _config(connection: Connection | None) -> Config:
+def _run(connection: Connection, revision: str) -> None:
+    """Alembic takes time and room that most starts have no use for."""
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+    config.set_main_option("script_location", str(_MIGRATIONS))
     config.attributes["connection"] = connection
-    return config
+    command.upgrade(config, revision)

@@ -136,6 +136,12 @@ class LocalObjects:
             for segment, at in self._of_kind(kind).list():
                 yield f"{kind}/{_SEGMENTS}/{segment}/{at}"
 
+    def proof(self, locator: str) -> bytes | None:
+        """The SHA-256 of the data set that stands behind a record; None for a file of its own."""
+        if record := self._record(locator):
+            return record[0].proof(record[1], record[2])
+        return None
+
     def segments(self) -> Iterator[Segment]:
         """What every segment holds."""
         for folder in self._root.glob(f"*/{_SEGMENTS}"):

@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 from sqlalchemy import (
+    BindParameter,
     ColumnElement,
     Connection,
     Row,
@@ -21,6 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
+from storage.matching import name_key
 from storage.tables import device, service_request, site
 from worklist.errors import Code, Refusal
 from worklist.order import WAITING, Asked, Order, OrderState, ProcedureCode
@@ -63,7 +65,8 @@ Place = tuple[datetime, str]
 @dataclass(frozen=True)
 class Waiting:
     """What the orders on a worklist are limited to; None is anything. `station` finds the orders
-    of any station too."""
+    of any station too, `name` those of which a component group is like one of these patterns
+    (`storage.matching.name_patterns`)."""
 
     first: datetime | None = None
     last: datetime | None = None
@@ -72,6 +75,7 @@ class Waiting:
     patient_id: str | None = None
     accession: str | None = None
     study_uid: str | None = None
+    name: tuple[str, ...] | None = None
 
 
 class Orders:
@@ -131,15 +135,16 @@ class Orders:
         self, sites: Iterable[str], wanted: Waiting, after: Place | None, most: int
     ) -> Sequence[Order]:
         """Orders that devices may do, the earliest first; at most `most` after this place."""
-        given = {
+        given: dict[str, Any] = {
             field.name: value
             for field in fields(Waiting)
             if (value := getattr(wanted, field.name)) is not None
         }
-        values = {"sites": sorted(sites), "most": most, **given, **_place(after)}
-        rows = self._connection.execute(
-            _waiting_where(tuple(sorted(given)), after is not None), values
-        )
+        names: tuple[str, ...] = given.pop("name", ())
+        patterns: dict[str, Any] = {f"name_{at}": one for at, one in enumerate(names)}
+        values = {"sites": sorted(sites), "most": most, **given, **patterns, **_place(after)}
+        statement = _waiting_where(tuple(sorted(given)), len(names), after is not None)
+        rows = self._connection.execute(statement, values)
         return [order_of(row) for row in rows]
 
     def listed(
@@ -159,8 +164,12 @@ class Orders:
 
 
 @cache
-def _waiting_where(given: tuple[str, ...], paged: bool) -> Select[Any]:
+def _waiting_where(given: tuple[str, ...], names: int, paged: bool) -> Select[Any]:
     statement = _waiting.where(*(_LIMITS[name] for name in given))
+    if names:
+        patterns: list[BindParameter[Any]] = [bindparam(f"name_{at}") for at in range(names)]
+        alike = (key.like(one, escape="\\") for key in _KEYS for one in patterns)
+        statement = statement.where(or_(*alike))
     after = tuple_(_row.scheduled_at, _row.id) > tuple_(*_after)
     return statement.where(after) if paged else statement
 
@@ -178,6 +187,8 @@ _after = (
     bindparam("after_at", type_=_row.scheduled_at.type),
     bindparam("after_id", type_=_row.id.type),
 )
+_KEYS = (_row.key_alphabetic, _row.key_ideographic, _row.key_phonetic)
+_KEPT = [name for name in _row.keys() if name not in {key.name for key in _KEYS}]  # noqa: SIM118
 _LIMITS: dict[str, ColumnElement[bool]] = {
     "first": _row.scheduled_at >= bindparam("first", type_=_row.scheduled_at.type),
     "last": _row.scheduled_at <= bindparam("last", type_=_row.scheduled_at.type),
@@ -195,7 +206,7 @@ def _place(after: Place | None) -> dict[str, Any]:
 
 def order_of(row: Row[Any]) -> Order:
     """The order of a row that has all columns of the table under their names."""
-    values = {column.name: getattr(row, column.name) for column in service_request.c}
+    values = {name: getattr(row, name) for name in _KEPT}
     asked = {field.name: values.pop(field.name) for field in fields(Asked)}
     asked["priority"] = Priority(asked["priority"])
     asked["code"] = ProcedureCode(**asked["code"]) if asked["code"] else None
@@ -205,4 +216,6 @@ def order_of(row: Row[Any]) -> Order:
 
 def _columns(one: Order) -> dict[str, Any]:
     values = asdict(one)
-    return {**values, **values.pop("asked")}
+    keys = (name_key(group) for group in one.asked.name_groups)
+    found_by = {column.name: key for column, key in zip(_KEYS, keys, strict=True)}
+    return {**values, **values.pop("asked"), **found_by}

@@ -18,13 +18,13 @@ import psycopg
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import (
     DBAPIError,
-    IntegrityError,
     InterfaceError,
     OperationalError,
     SQLAlchemyError,
 )
 from sqlalchemy.exc import TimeoutError as NoConnection
 
+from storage.conflict import Undecided, overtaken, state_of
 from worklist.errors import Code, Refusal
 
 log = logging.getLogger("teleread.index")
@@ -35,9 +35,6 @@ LOOK: Final = 5.0
 """After this many quiet seconds listeners look by themselves: who was killed said nothing."""
 AGAIN: Final = 1.0  # seconds until a lost connection is made anew
 _CHANNEL = "teleread"
-# serialization failure, deadlock: another transaction was faster
-_OVERTAKEN = frozenset({"40001", "40P01"})
-
 # SQLAlchemy's, and the driver's own where a connection is borrowed bare
 _LOST = (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.InterfaceError)
 
@@ -54,18 +51,6 @@ CONNECT: Final[dict[str, Any]] = {
     "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3 "
     "-c timezone=UTC",
 }
-
-
-class Undecided(Refusal):
-    """The connection was lost during COMMIT: what was to be written is there or is not."""
-
-    def __init__(self) -> None:
-        super().__init__(Code.OUT_OF_RESOURCES, "The index was lost during the commit.")
-
-
-def overtaken(error: Exception) -> bool:
-    """Whether another transaction was faster, and the same once more will do."""
-    return isinstance(error, IntegrityError) or _state(error) in _OVERTAKEN
 
 
 class PooledWriter:
@@ -104,15 +89,10 @@ def refusing() -> Iterator[None]:
     except _LOST as error:
         if overtaken(error):
             raise
-        state = _state(error) or "no answer"
+        state = state_of(error) or "no answer"
         raise Refusal(Code.OUT_OF_RESOURCES, f"The index is not available ({state}).") from error
     except NoConnection as error:
         raise Refusal(Code.OUT_OF_RESOURCES, "The index is too busy.") from error
-
-
-def _state(error: Exception) -> str | None:
-    state: str | None = getattr(getattr(error, "orig", error), "sqlstate", None)
-    return state
 
 
 class Bell:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import Connection, inspect, text
 
@@ -35,10 +35,13 @@ def wrong_parts(folder: Path, manifest: Manifest, seen: Seen) -> Iterator[str]:
             yield f"missing\t{name}"
         elif _digest(path) != digest:
             yield f"corrupt\t{name}"
-    if not (folder / manifest.objects).is_file():
-        return
+        elif name == manifest.objects:
+            yield from _wrong_objects(folder, name, seen)
+
+
+def _wrong_objects(folder: Path, catalogue: str, seen: Seen) -> Iterator[str]:
     with ThreadPoolExecutor(_THREADS, "verify") as threads:
-        for batch in _batches(entries(folder, manifest.objects)):
+        for batch in _batches(entries(folder, catalogue)):
             looks = threads.map(lambda one: _wrong(folder, one), batch)
             for one, what in zip(batch, looks, strict=True):
                 seen(1, one.length)

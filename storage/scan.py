@@ -36,7 +36,7 @@ MAX_INFLATED: Final = 512 << 20
 _ALWAYS_INFLATED = 64 << 20
 _MAX_RATIO = 200
 _PIECE: Final = 1 << 18
-_RELAX: Final = 512  # fragments after which a mapped file's pages are let go
+_RELAX: Final = 8  # fragments; a look maps up to two megabytes, letting go costs microseconds
 _SMALL = 512  # bytes that hold at most 32 levels: each takes an element's and an item's header
 
 
@@ -241,13 +241,21 @@ def _elements(
             if length > _SMALL and _holds_items(data, start, stop, vr, tag, coding):
                 _refuse_endless_nesting(data, start, min(end, stop), coding, vr)
         element = Element(vr, start, end, undefined)
-        before = found.setdefault(tag, element)
-        if before is not element and data[before.start : before.end] != data[start:end]:
-            raise Refusal(Code.UNREADABLE, f"Element {tag:08X} stands twice, with two values.")
-        if len(found) > MAX_ELEMENTS:
-            raise Refusal(Code.UNREADABLE, "There are more elements than any object has.")
+        _note(found, tag, element, data)
         at = end
     return found, at
+
+
+def _note(found: dict[int, Element], tag: int, element: Element, data: Buffer) -> None:
+    """Keep an element's place. What stands twice must say the same."""
+    before = found.setdefault(tag, element)
+    if (
+        before is not element
+        and data[before.start : before.end] != data[element.start : element.end]
+    ):
+        raise Refusal(Code.UNREADABLE, f"Element {tag:08X} stands twice, with two values.")
+    if len(found) > MAX_ELEMENTS:
+        raise Refusal(Code.UNREADABLE, "There are more elements than any object has.")
 
 
 def _header(data: Buffer, at: int, stop: int, coding: Coding) -> tuple[int, str, int, int]:

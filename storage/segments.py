@@ -111,6 +111,11 @@ class Segments:
         with self._opened(segment) as descriptor:
             return _living(descriptor, at).length
 
+    def proof(self, segment: str, at: int) -> bytes:
+        """The SHA-256 of the last part, as it was written; FileNotFoundError where none lives."""
+        with self._opened(segment) as descriptor:
+            return _read_at(descriptor, _living(descriptor, at).end - _DIGEST, _DIGEST)
+
     def list(self) -> Iterator[tuple[str, int]]:
         """Every object that is whole and lives."""
         for path in self._folder.glob("*"):

@@ -341,6 +341,10 @@ service_request = Table(
     Column("name", Text, nullable=False),
     Column("name_latin", Text),
     Column("name_phonetic", Text),
+    # what the name's component groups are found by (`storage.matching.name_key`)
+    Column("key_alphabetic", BYTEWISE),
+    Column("key_ideographic", BYTEWISE),
+    Column("key_phonetic", BYTEWISE),
     Column("sex", String(1)),
     Column("birth_date", Date),
     Column("phone", String(16)),

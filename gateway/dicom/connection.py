@@ -31,7 +31,7 @@ from worklist.site import Device
 
 log = logging.getLogger("teleread.dicom")
 
-_MOST_REQUEST: Final = 1 << 20
+_MOST_REQUEST: Final = 1 << 18  # 128 contexts of 64 transfer syntaxes each
 
 
 class Owner(Servants, Protocol):

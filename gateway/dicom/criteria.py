@@ -106,6 +106,7 @@ def limits_of(query: Query) -> Waiting:
         patient_id=_single(query.keys, 0x00100020),
         accession=_single(query.keys, 0x00080050),
         study_uid=_single(query.keys, 0x0020000D),
+        name=_names(query.keys),
     )
 
 
@@ -136,6 +137,11 @@ def _single(keys: Keys, tag: int) -> str | None:
     """A key's value where it is one that rows can be compared with."""
     value = _value(keys, tag)
     return value if value and not is_wild(value) and "\\" not in value else None
+
+
+def _names(keys: Keys) -> tuple[str, ...] | None:
+    value = _value(keys, PATIENT_NAME)
+    return name_patterns(value) if value.strip("*^=? ") else None
 
 
 # --- tests ---------------------------------------------------------------------------------------

@@ -26,8 +26,8 @@ from gateway.dicom.status import Rejection
 
 ASSOCIATE_RQ: Final = 1
 _HEAD = struct.Struct(">H2x16s16s32x")  # PS3.8 table 9-11 up to the variable items
-_MOST_REMEMBERED: Final = 256
 _LARGEST_REMEMBERED: Final = 1 << 16
+_MOST_REMEMBERED: Final = 1 << 20  # bytes of requests; what is made of them takes ten times that
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,7 @@ class Negotiator:
         self._offered = offered
         self._mutex = threading.Lock()
         self._known: OrderedDict[bytes, Agreement] = OrderedDict()
+        self._remembered = 0
 
     def agree(self, asked_for: Asked) -> Agreement:
         """The agreement for a request, or a ProtocolError when nobody can read it."""
@@ -88,10 +89,14 @@ class Negotiator:
         made = self._negotiated(raw)
         if len(raw) <= _LARGEST_REMEMBERED:
             with self._mutex:
-                self._known[raw] = made
-                if len(self._known) > _MOST_REMEMBERED:
-                    self._known.popitem(last=False)
+                self._remember(raw, made)
         return made
+
+    def _remember(self, raw: bytes, made: Agreement) -> None:
+        self._remembered += len(raw) if raw not in self._known else 0
+        self._known[raw] = made
+        while self._remembered > _MOST_REMEMBERED:
+            self._remembered -= len(self._known.popitem(last=False)[0])
 
     def _negotiated(self, raw: bytes) -> Agreement:
         try:

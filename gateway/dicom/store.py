@@ -47,9 +47,9 @@ class Answer:
     comment: str = ""
 
 
-def store(ingest: Ingest, request: StoreRequest, digest: bytes) -> Answer:
-    """Hand one instance and the SHA-256 of its data to the door. Success: kept for good. Every
-    failure is one log line."""
+def store(ingest: Ingest, request: StoreRequest, digest: bytes | None = None) -> Answer:
+    """Hand one instance to the door, with the SHA-256 of its data where it is known. Success: kept
+    for good. Every failure is one log line."""
     try:
         _check_command(request)
         ingest.receive(_received(request, digest))

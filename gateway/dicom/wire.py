@@ -16,6 +16,7 @@ from typing import Any, Final
 from gateway.dicom.limits import Limits
 
 _SMALL: Final = 4096
+_PIECE: Final = 1 << 14
 _TIME = struct.Struct("ll")  # struct timeval
 _FAREWELL: Final = 2.0  # seconds a peer has to close after our last word
 
@@ -121,10 +122,12 @@ class Wire:
         return values
 
     def exact(self, size: int) -> bytes:
-        """The next `size` bytes."""
-        buffer = bytearray(size)
-        with memoryview(buffer) as view:
-            self.into(view)
+        """The next `size` bytes. Room is made for what comes, not for what was claimed."""
+        buffer = bytearray()
+        while (at := len(buffer)) < size:
+            buffer += bytes(min(size - at, _PIECE))
+            with memoryview(buffer)[at:] as view:
+                self.into(view)
         return bytes(buffer)
 
     def into(self, view: memoryview) -> None:

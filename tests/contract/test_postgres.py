@@ -12,7 +12,7 @@ from gateway.settings import Settings
 from gateway.stores import open_index, upgrade_index
 from storage.following import Follower
 from storage.index import Index, open_engine
-from storage.postgres import Undecided
+from storage.conflict import Undecided
 from tests.contract.conftest import NOW
 from tests.engines.keeper import free_port
 from tests.engines.wire import Wire

@@ -8,6 +8,8 @@ import logging
 import os
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 import warnings
@@ -19,6 +21,7 @@ import pytest
 from pydicom.data import get_testdata_file
 from sqlalchemy import text
 
+from gateway.logs import _SILENT
 from storage import scan
 from storage.header import read_header
 from tests.protocol.hostile import (
@@ -67,6 +70,8 @@ class Lines(logging.Handler):
         self.lines = []
 
     def emit(self, record):
+        if record.name.split(".")[0] in _SILENT:  # see test_what_libraries_say_is_not_logged
+            return
         self.lines.append(logging.Formatter().format(record))
 
 
@@ -655,6 +660,22 @@ def test_lengths_of_bodies_that_lie(place, length):
             said += part
     assert not said or int(said.split(b" ", 2)[1]) < 500
     place.reader.get("/api/session")
+
+
+def test_what_libraries_say_is_not_logged():
+    """Their messages and tracebacks quote what was sent."""
+    program = (
+        "import logging, warnings\n"
+        "from gateway.logs import configure_logging\n"
+        "configure_logging('INFO')\n"
+        "for name in ('pydicom', 'pydicom.pixels.decoders.base', 'pynetdicom.utils'):\n"
+        "    logging.getLogger(name).error('Meilin')\n"
+        "warnings.simplefilter('always')\n"
+        "warnings.warn('Meilin', UserWarning)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "Meilin" not in done.stdout + done.stderr
+    assert "UserWarning at <string>:7" in done.stderr
 
 
 # --- files of other projects ------------------------------------------------------------------------

@@ -1,14 +1,19 @@
 """What does a C-FIND find, and how is it answered?"""
 
+import socket
 import subprocess
+import time
+import tracemalloc
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from pydicom.dataset import Dataset
 from pydicom.uid import ExplicitVRBigEndian
-from pynetdicom import AE, build_context
+from pynetdicom import AE, build_context, evt
 from pynetdicom.pdu_primitives import SOPClassExtendedNegotiation
+
+from tools.bench.asking import Workstation
 
 # what a device may send is not always what pydicom would write
 pytestmark = pytest.mark.filterwarnings("ignore:.*alue.*:UserWarning")
@@ -109,7 +114,11 @@ MATCHES = [
     ({"PatientName": "*=丁^伟"}, "b"),
     ({"PatientName": "müller*"}, "c"),
     ({"PatientName": "MÜLLER^ä?NE"}, "c"),
+    ({"PatientName": "Muller*"}, "c"),
+    ({"PatientName": "MULLER^A?NE"}, "c"),
+    ({"PatientName": "Díng^Xiuyïng"}, "a"),
     ({"PatientName": "やまだ*"}, "d"),
+    ({"PatientName": "やまた*"}, ""),
     ({"PatientName": "山田^太郎"}, "d"),
     ({"PatientName": "o'neil_1*"}, "e"),
     ({"PatientName": "o'neil?100%*"}, "e"),
@@ -417,6 +426,48 @@ def test_every_one_of_many_is_answered_once(gateway):
         answers = ask("STUDY", StudyInstanceUID="", PatientName="ding*")
     found = values(answers, "StudyInstanceUID")
     assert len(found) == len(set(found)) == 1203
+
+
+def test_answers_are_cut_to_the_pdus_a_device_takes(gateway, studies):
+    sizes = []
+    ae = AE("EAST_CT")
+    ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = 20
+    ae.requested_contexts = [build_context(STUDY)]
+    heard = [(evt.EVT_DATA_RECV, lambda event: sizes.append(len(event.data)))]
+    association = ae.associate(
+        "127.0.0.1", gateway.port, ae_title="TELEREAD", max_pdu=128, evt_handlers=heard
+    )
+    identifier = Dataset()
+    identifier.QueryRetrieveLevel = "STUDY"
+    identifier.PatientName = identifier.StudyInstanceUID = identifier.StudyDescription = ""
+    identifier.ReferringPhysicianName = ""
+    answers = [(one.Status, found) for one, found in association.send_c_find(identifier, STUDY)]
+    association.release()
+    assert sorted(values(answers, "StudyInstanceUID")) == sorted(studies.values())
+    assert answers[-1] == (0x0000, None)
+    assert len(sizes) > 2 * len(answers)
+    assert max(sizes[1:]) <= 128 + 6  # the first one accepts the association
+
+
+def test_a_device_that_asks_and_does_not_listen_is_left(new_gateway, limits, lines):
+    """What it does not take is not kept for it."""
+    gateway = new_gateway(limits(window_seconds=0.5))
+    many(gateway, 60_000)
+    deaf = Workstation(gateway.port, "EAST_CT", "TELEREAD", STUDY)
+    deaf._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    tracemalloc.start()
+    try:
+        deaf.ask({"00100010": "", "0020000D": "", "00081030": ""})
+        end = time.monotonic() + 30
+        while not any("too slow" in line or "silent" in line for line in lines()):
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
+        deaf._socket.close()
+    with asking(gateway) as ask:
+        assert len(ask("STUDY", StudyInstanceUID="1.2.3")) == 2
 
 
 @pytest.mark.dcmtk

@@ -2,6 +2,7 @@
 
 import io
 import socket
+import struct
 import subprocess
 import threading
 import time
@@ -47,12 +48,42 @@ class Destination:
         ae.network_timeout = ae.dimse_timeout = 20
         for one in classes:
             ae.add_supported_context(one, list(syntaxes))
-        self._server = ae.start_server(
-            ("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_STORE, self._store)]
-        )
+        self.sizes = []
+        self._ae = ae
+        self._asking = None
+        handlers = [
+            (evt.EVT_C_STORE, self._store),
+            (evt.EVT_DATA_RECV, lambda event: self.sizes.append(len(event.data))),
+        ]
+        self._server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=handlers)
         self.port = self._server.socket.getsockname()[1]
 
+    def take(self, most):
+        """PDUs of so many bytes at most."""
+        self._server.ae.maximum_pdu_size = most
+
+    def say(self, what):
+        """Something that is no answer, and then nothing more."""
+        client = self._asking.assoc.dul.socket.socket
+        response = {0x0002: CT.encode() + b"\0", 0x0100: b"\x01\x80", 0x0120: b"\x63\0"}
+        response |= {0x0800: b"\x01\x01", 0x0900: b"\0\0"}
+        command = b"".join(
+            struct.pack("<HHI", 0, one, len(raw)) + raw for one, raw in response.items()
+        )
+        number = self._asking.context.context_id
+        pdv = struct.pack(">IBB", len(command) + 2, number, 3) + command
+        said = {
+            "garbage": b"HTTP/1.1 400 Bad Request\r\n\r\n",
+            "other message": struct.pack(">BxI", 4, len(pdv)) + pdv,
+            "release": b"\x05\0\0\0\0\x04\0\0\0\0",
+            "silence": b"",
+        }[what]
+        client.sendall(said)
+        client.shutdown(socket.SHUT_RDWR)
+        return 0
+
     def _store(self, event):
+        self._asking = event
         self.got.append(
             (
                 event.request.DataSet.getvalue(),
@@ -397,6 +428,74 @@ def test_a_refused_sub_operation_of_a_get_is_counted(gateway, keep):
     responses, _ = got(gateway, asked("STUDY", one, "StudyInstanceUID"), answer=0xC000)
     assert (responses[-1][0].Status, counts(responses[-1][0])) == (0xA702, (0, 1, 0, None))
     assert responses[-1][1].FailedSOPInstanceUIDList == one.SOPInstanceUID
+
+
+@pytest.mark.parametrize("way", ["move", "get"])
+def test_what_cannot_be_read_is_counted_and_the_rest_is_sent(
+    gateway, keep, destination, monkeypatch, way
+):
+    """Nothing of it went out, so the association goes on."""
+    one = keep()
+    for number in range(2, 5):
+        keep(StudyInstanceUID=one.StudyInstanceUID, InstanceNumber=number)
+    (broken,) = gateway.versions(one.SOPInstanceUID)
+    read = type(gateway.parts.objects).read
+
+    def reading(self, locator, start, length):
+        if locator == broken.locator:
+            raise FileNotFoundError(locator)
+        return read(self, locator, start, length)
+
+    monkeypatch.setattr(type(gateway.parts.objects), "read", reading)
+    identifier = asked("STUDY", one, "StudyInstanceUID")
+    if way == "move":
+        there = destination()
+        responses, kept = moved(gateway, identifier), there.got
+    else:
+        responses, kept = got(gateway, identifier)
+    status, failed = responses[-1]
+    assert (status.Status, counts(status)) == (0xB000, (3, 1, 0, None))
+    assert failed.FailedSOPInstanceUIDList == one.SOPInstanceUID
+    assert len(kept) == 3
+
+
+def test_what_breaks_on_its_way_is_not_left_half(gateway, keep, destination, monkeypatch):
+    there = destination()
+    one = keep(PixelData=bytes(6 << 20), Rows=2048, Columns=1536)
+    keep(StudyInstanceUID=one.StudyInstanceUID, InstanceNumber=2)
+    read = type(gateway.parts.objects).read
+
+    def reading(self, locator, start, length):
+        if start > 3 << 20:
+            raise OSError("the disk went away")
+        return read(self, locator, start, length)
+
+    monkeypatch.setattr(type(gateway.parts.objects), "read", reading)
+    status, failed = moved(gateway, asked("STUDY", one, "StudyInstanceUID"))[-1]
+    assert (status.Status, counts(status)) == (0xB000, (1, 1, 0, None))
+    assert failed.FailedSOPInstanceUIDList == one.SOPInstanceUID
+    assert [request.AffectedSOPInstanceUID for _, _, request in there.got] != [one.SOPInstanceUID]
+    assert len(there.got) == 1
+
+
+@pytest.mark.parametrize("most", [1024, 16384, 0])
+def test_pdus_are_as_long_as_the_destination_takes(gateway, keep, destination, encode, most):
+    there = destination()
+    there.take(most)
+    one = keep(PixelData=bytes(range(256)) * 8195, Rows=2195, Columns=956)
+    status, _ = moved(gateway, asked("STUDY", one, "StudyInstanceUID"))[-1]
+    assert status.Status == 0
+    assert there.got[0][0] == encode(one)
+    assert max(there.sizes) <= (most or 1 << 18) + 6
+
+
+@pytest.mark.parametrize("said", ["garbage", "silence", "other message", "release"])
+def test_a_destination_that_answers_nonsense_has_failed(gateway, keep, destination, said):
+    there = destination()
+    there.answer = lambda count: there.say(said)
+    one = keep()
+    status, _ = moved(gateway, asked("STUDY", one, "StudyInstanceUID"))[-1]
+    assert (status.Status, counts(status)) == (0xA702, (0, 1, 0, None))
 
 
 def test_only_the_current_version_is_sent(gateway, keep, destination, encode):

@@ -50,9 +50,19 @@ class Workstation(Association):
         """C-MOVE one study."""
         return self._asked(_C_MOVE_RQ, STUDY_MOVE, {_UID: study}, destination.encode())
 
+    def ask(self, keys: Mapping[str, str]) -> None:
+        """C-FIND studies, and wait for nothing."""
+        self._say(_C_FIND_RQ, STUDY_FIND, keys, b"")
+
     def _asked(
         self, kind: int, sop_class: str, keys: Mapping[str, str], destination: bytes
     ) -> Answered:
+        began = time.monotonic()
+        self._say(kind, sop_class, keys, destination)
+        count = self._pending()
+        return Answered(count, time.monotonic() - began)
+
+    def _say(self, kind: int, sop_class: str, keys: Mapping[str, str], destination: bytes) -> None:
         self._messages += 1
         command = command_of(
             (
@@ -64,10 +74,7 @@ class Workstation(Association):
                 (0x0800, struct.pack("<H", 1)),
             )
         )
-        began = time.monotonic()
         self._socket.sendall(pdv(command, 3) + pdv(_identifier(keys), 2))
-        count = self._pending()
-        return Answered(count, time.monotonic() - began)
 
     def _pending(self) -> int:
         """Read until the last answer; how many came before."""

@@ -77,6 +77,7 @@ def _storescp(path: str, home: Path, port: int, _: tuple[str, int] | None) -> li
 def _orthanc(path: str, home: Path, port: int, to: tuple[str, int] | None) -> list[str]:
     settings = {
         "DicomAlwaysAllowFind": True,
+        "DicomAlwaysAllowGet": True,
         "DicomAlwaysAllowMove": True,
         "DicomModalities": {to[0]: [to[0], "127.0.0.1", to[1]]} if to else {},
         "StorageDirectory": str(home / "kept"),

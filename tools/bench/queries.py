@@ -34,7 +34,7 @@ from tools.bench.peers import ORTHANC, STORESCP, Receiver
 from tools.bench.sender import Association, Instance, Template
 from tools.bench.usage import cpu_seconds
 
-STUDIES, FEW = 5000, 500
+STUDIES, FEW = 2000, 500
 SLICES = 200
 _FAMILIES, _DAYS = 50, 25  # so many names, so many dates, in turn
 _DESTINATION = "BENCH_DEST"
@@ -194,7 +194,7 @@ def _is_settled(house: House) -> bool:
     """Whether none of the gateway's studies is still arriving."""
     with closing(sqlite3.connect(f"file:{house.index}?mode=ro", uri=True)) as index:
         arriving = "SELECT count(*) FROM study WHERE arrival = 'RECEIVING'"
-        return index.execute(arriving).fetchone() == (0,)
+        return bool(index.execute(arriving).fetchone() == (0,))
 
 
 def _until_idle(receiver: Receiver) -> None:
