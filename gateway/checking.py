@@ -20,7 +20,7 @@ from storage.tables import instance, report
 from storage.upkeep import CHECK
 from worklist.errors import Code, Refusal
 
-WATCHED: Final = 60.0
+WATCHED: Final = 20.0
 """Seconds an object must have been seen without a row before it is deleted; more than
 `storage.ingest.LATE`."""
 _SETTLE = 2.0  # seconds for a commit that is on its way, before an object is called without a row

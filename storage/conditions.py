@@ -23,6 +23,7 @@ from sqlalchemy import (
 from storage.matching import (
     Between,
     Check,
+    Item,
     Keys,
     Like,
     Match,
@@ -33,6 +34,7 @@ from storage.matching import (
     check_of,
     is_plain,
 )
+from storage.requested import requests_of
 from storage.tables import instance, series, study
 
 Level = Literal["patients", "studies", "series", "instances"]
@@ -64,10 +66,12 @@ SOP_CLASSES = "sop_classes"
 """The key for studies that hold an instance of one of these SOP classes."""
 STUDY_ID = "study_id"
 """The key for Study ID (0020,0010), which stands among the study's attributes."""
+REQUESTED = "requested"
+"""The key for Request Attributes Sequence (0040,0275), among the series' attributes."""
 MOMENT = "moment"
 """The key for the study's date and time taken together."""
 _STUDY_KEYS = frozenset(list(_COLUMNS)[:10]) | {MODALITIES, SOP_CLASSES, STUDY_ID, MOMENT}
-_SERIES_KEYS = _STUDY_KEYS | frozenset(list(_COLUMNS)[10:15])
+_SERIES_KEYS = _STUDY_KEYS | frozenset(list(_COLUMNS)[10:15]) | {REQUESTED}
 
 KEYS: Mapping[Level, frozenset[str]] = {
     "patients": frozenset({"patient_id", "patient_name", "birth_date", "sex"}),
@@ -80,7 +84,9 @@ KEYS: Mapping[Level, frozenset[str]] = {
 _BESIDE: Mapping[str, tuple[ColumnElement[Any], ...]] = {
     MOMENT: (study.c.study_date, study.c.study_time),
     STUDY_ID: (study.c.attributes,),
+    REQUESTED: (series.c.attributes,),
 }
+_IN_JSON = frozenset({STUDY_ID, REQUESTED})  # what stands in a JSON column is looked at again
 
 Kind = str
 Shape = tuple[tuple[str, type[Match], tuple[Kind, ...]], ...]
@@ -95,7 +101,7 @@ def values_of(keys: Keys) -> dict[str, Any]:
     """The bind parameters of a query's statement."""
     values: dict[str, Any] = {}
     for name, match in keys.items():
-        values |= _values(name, match) if name != STUDY_ID else {}
+        values |= _values(name, match) if name not in _IN_JSON else {}
     return values
 
 
@@ -137,8 +143,8 @@ def condition(
     range of an index."""
     if name in _HELD:
         return _any_held(name, how, kinds, *_HELD[name])
-    if name == STUDY_ID:
-        return true()  # what stands in a JSON column is looked at again
+    if name in _IN_JSON:
+        return true()
     columns = columns_of(name)
     if how is OneOf:
         return _equal(name, columns)
@@ -266,17 +272,24 @@ def _check(name: str, match: Match) -> Check | None:
     """What the statement leaves open of a key, over the values of `_columns`."""
     if name in (MODALITIES, SOP_CLASSES):
         return None
-    if name != STUDY_ID:
-        return check_of(match)
-    patterns = match.patterns if isinstance(match, Like) else ()
-    held = match.values if isinstance(match, OneOf) else ()
-    alike = check_of(Like(patterns, case=True))
+    if name == STUDY_ID:
+        fits = _text_check(match)
+        return lambda held: any(map(fits, held.get("00200010", {}).get("Value") or ()))
+    if isinstance(match, Item):
+        tests = {tag: _text_check(one) for tag, one in match.keys.items()}
+        return lambda held: any(
+            all(fits(item.get(tag, "")) for tag, fits in tests.items())
+            for item in requests_of(held)
+        )
+    return check_of(match)
 
-    def check(attributes: Mapping[str, Any]) -> bool:
-        values = attributes.get("00200010", {}).get("Value") or ()
-        return any(value in held or (alike is not None and alike(value)) for value in values)
 
-    return check
+def _text_check(match: Match) -> Callable[[str], bool]:
+    """Whether one text matches, case and all."""
+    if isinstance(match, OneOf):
+        return lambda text: text in match.values
+    alike = check_of(Like(match.patterns if isinstance(match, Like) else (), case=True))
+    return lambda text: alike is not None and alike(text)
 
 
 def again(checks: Mapping[str, Check]) -> Callable[[Row[Any]], bool]:

@@ -191,6 +191,7 @@ def _with_instance(unit: IndexUnit, study: Study, one: Arriving, versions: Seque
     added = 0 if before is not None and series and before.series_id == series.id else 1
     if before is not None and added:
         unit.studies.leave_series(before.series_id)
+    guessed = {GUESSED: list(header.character_set)} if header.charset_guessed else {}
     if series is None:
         series_id = unit.studies.add_series(
             study_id=study.id,
@@ -200,7 +201,7 @@ def _with_instance(unit: IndexUnit, study: Study, one: Arriving, versions: Seque
             description=header.series_description,
             body_part=header.body_part,
             instance_count=added,
-            attributes={GUESSED: list(header.character_set)} if header.charset_guessed else {},
+            attributes={**header.series_attributes, **guessed},
         )
     else:
         series_id = series.id

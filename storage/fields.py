@@ -52,6 +52,7 @@ FIELDS: Mapping[str, ColumnElement[Any]] = {
     "series_number": series.c.number,
     "series_description": series.c.description,
     "body_part": series.c.body_part,
+    "series_attributes": series.c.attributes,
     "series_instances": series.c.instance_count,
     "sop_uid": instance.c.sop_uid,
     "sop_class": instance.c.sop_class,

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 from storage.charset import Text, text_of
 from storage.dates import day_of, instant_of, instant_of_text, offset_of
+from storage.requested import requests_in
 from storage.scan import PIXEL_DATA, TRANSFER_SYNTAXES, Buffer, Element, Scan, scan
 from worklist.errors import Code, Refusal
 from worklist.patient import Patient
@@ -114,6 +115,7 @@ class Header:
     labelled: tuple[str, ...] = ()
     charset_confidence: float = 1.0
     attributes: dict[str, Any] = field(default_factory=dict)
+    series_attributes: dict[str, Any] = field(default_factory=dict)
 
     @property
     def about_ecg(self) -> bool:
@@ -290,6 +292,7 @@ def _read(found: Scan) -> tuple[Header, Text]:
         labelled=text.labelled,
         charset_confidence=text.confidence,
         attributes=_attributes(found, text),
+        series_attributes=requests_in(found, text) if request else {},
     )
     return header, text
 

@@ -44,7 +44,7 @@ __all__ = ["MOST_IN_MEMORY", "Incoming", "Ingest", "Received", "Stored"]
 
 MOST_IN_MEMORY: Final = 4 << 20
 """An edge that holds more bytes of an instance than this hands them over by `Ingest.open`."""
-LATE: Final = 30.0
+LATE: Final = 10.0
 """A commit that comes this many seconds after its object was begun is believed only when the object
 is still there: what has no row for longer than that may be swept (`storage.mending`)."""
 TRIES: Final = 5

@@ -60,7 +60,14 @@ class Moment:
     last: datetime | None
 
 
-Match = OneOf | Like | Between | Clock | Moment
+@dataclass(frozen=True)
+class Item:
+    """An item of a sequence in which each of these tags matches (sequence matching, C.2.2.2.6)."""
+
+    keys: Mapping[int, "OneOf | Like"]
+
+
+Match = OneOf | Like | Between | Clock | Moment | Item
 Keys = Mapping[str, Match]
 
 

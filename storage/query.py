@@ -14,6 +14,7 @@ from storage.conditions import (
     KEYS,
     MODALITIES,
     MOMENT,
+    REQUESTED,
     SOP_CLASSES,
     STUDY_ID,
     Level,
@@ -30,7 +31,17 @@ from storage.fields import BY_NUMBERS, EXISTING, FIELDS, IDS, JOINED, ORDERS
 from storage.matching import Keys
 from storage.tables import instance, series, study
 
-__all__ = ["FIELDS", "KEYS", "MODALITIES", "MOMENT", "SOP_CLASSES", "STUDY_ID", "Level", "Query"]
+__all__ = [
+    "FIELDS",
+    "KEYS",
+    "MODALITIES",
+    "MOMENT",
+    "REQUESTED",
+    "SOP_CLASSES",
+    "STUDY_ID",
+    "Level",
+    "Query",
+]
 
 _sites: BindParameter[Any] = bindparam("sites", expanding=True)
 _at_sites = study.c.site.in_(_sites)

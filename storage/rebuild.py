@@ -13,36 +13,36 @@ import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, Table, delete, insert, select, update
+from sqlalchemy import (
+    Connection,
+    Engine,
+    bindparam,
+    insert,
+    select,
+    update,
+)
 
+from storage.carrying import BEFORE, bring_lost, carry_over, copy
 from storage.check import patiently
 from storage.condition import blocks
 from storage.entering import Arriving, Kept, Received, enter, enter_one_more
 from storage.header import read_header
 from storage.index import IndexUnit
-from storage.mending import recount
 from storage.objects import LocalObjects, Objects
 from storage.part10 import Meta, read_meta
+from storage.statement import Statement
 from storage.studies import Studies
-from storage.tables import instance, metadata, series, site, study, text_repair
-from storage.upkeep import DAMAGED
+from storage.tables import instance, metadata, series, site, study
 from worklist.arrival import Study
 from worklist.errors import Refusal
 from worklist.policy import Policy
-from worklist.repair import Decision
 from worklist.site import Device, SiteKind
 
-_BEFORE: Final = ("site", "read_by", "device")  # what entering an instance asks for
-_MADE: Final = ("study", "series", "instance")  # what stays as the objects made it
-_KEPT_MARKS: Final = frozenset({"late_instances", DAMAGED})
-_STATE: Final = ("arrival", "kind", "priority")  # of a study, where the old index says it
-_TEXTS: Final = ("description", "question", "requester", "patient_name", "patient_name_latin")
-_TEXTS_TOO: Final = ("name_alphabetic", "name_ideographic", "name_phonetic", "attributes")
 _IN_MEMORY: Final = 64 << 20
 _HEAD: Final = 4096
 _UNIT: Final = 200
@@ -97,8 +97,8 @@ def rebuild(
     done = Rebuilt()
     if old is not None:
         with fresh.begin() as connection:
-            for name in _BEFORE:
-                _copy(old, connection, metadata.tables[name])
+            for name in BEFORE:
+                copy(old, connection, metadata.tables[name])
     with tempfile.TemporaryDirectory(dir=spool) as folder:
         order = _Order(Path(folder) / "order.sqlite")
         for found in _listed(objects, old, done):
@@ -108,8 +108,8 @@ def rebuild(
         order.close()
     if old is not None:
         with fresh.begin() as connection:
-            _bring_lost(old, connection)
-            _carry_over(old, connection)
+            bring_lost(old, connection)
+            carry_over(old, connection)
     return done
 
 
@@ -184,6 +184,21 @@ def _known(old: Connection, locators: list[str]) -> dict[str, _Known]:
 # --- instances ---------------------------------------------------------------------------------
 
 
+_study_id = Statement(
+    select(study.c.id).where(
+        study.c.site == bindparam("at_site"), study.c.study_uid == bindparam("uid")
+    )
+)
+_series_id = Statement(
+    select(series.c.id).where(
+        series.c.study_id == bindparam("study_key"), series.c.series_uid == bindparam("uid")
+    )
+)
+_renumber = Statement(
+    update(study).where(study.c.id == bindparam("new_id")).values(id=bindparam("old_id"))
+)
+
+
 class _KnownStudies(Studies):
     """Studies whose rows get the numbers they had."""
 
@@ -195,23 +210,17 @@ class _KnownStudies(Studies):
     def add(self, one: Study, study_time: str | None, attributes: dict[str, Any]) -> Study:
         """See `Studies.add`."""
         added = super().add(one, study_time, attributes)
-        of = select(study.c.id).where(study.c.site == one.site, study.c.study_uid == one.uid)
-        known = self._old.execute(of).scalar()
-        if known is None or known == added.id:
+        known = _study_id.one(self._old, {"at_site": one.site, "uid": one.uid})
+        if known is None or known.id == added.id:
             return added
-        self._new.execute(update(study).where(study.c.id == added.id).values(id=known))
-        found = self.get(known)
-        assert found is not None  # noqa: S101 - it has just been given this number
-        return found
+        _renumber.run(self._new, {"old_id": known.id, "new_id": added.id})
+        return replace(added, id=known.id)
 
     def add_series(self, **columns: Any) -> int:
         """See `Studies.add_series`."""
-        of = select(series.c.id).where(
-            series.c.study_id == columns["study_id"],
-            series.c.series_uid == columns["series_uid"],
-        )
-        known = self._old.execute(of).scalar()
-        return super().add_series(**columns, **({} if known is None else {"id": known}))
+        of = {"study_key": columns["study_id"], "uid": columns["series_uid"]}
+        known = _series_id.one(self._old, of)
+        return super().add_series(**columns, **({} if known is None else {"id": known.id}))
 
     def add_instance(self, **columns: Any) -> None:
         """See `Studies.add_instance`."""
@@ -231,6 +240,7 @@ def _take_all(
     seen: Seen,
     done: Rebuilt,
 ) -> None:
+    senders = _Senders(done)
     with ThreadPoolExecutor(_THREADS, "rebuild") as threads:
         for batch in order.batches():
             taken = threads.map(lambda one: _taken(objects, spool, *one), batch)
@@ -239,7 +249,7 @@ def _take_all(
                 if old is not None:
                     unit.studies = _KnownStudies(connection, old)
                 for one, (_, known) in zip(taken, batch, strict=True):
-                    _enter(unit, one, known, policy, done)
+                    _enter(unit, one, known, senders, policy, done)
                     seen("objects read", 1, one.kept.length if one.kept else 0)
 
 
@@ -284,8 +294,54 @@ def _bytes(objects: Objects, spool: Path, locator: str) -> memoryview:
         return memoryview(mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ))
 
 
+class _Senders:
+    """Who sent what: each Site and device is looked up once."""
+
+    def __init__(self, done: Rebuilt) -> None:
+        self._done = done
+        self._sites: set[str] = set()
+        self._devices: dict[tuple[str, str, str], Device] = {}
+
+    def device(self, unit: IndexUnit, meta: Meta) -> Device:
+        """The device that sent it, as it is registered now; else one of which only the title is
+        known."""
+        key = (meta.site, meta.calling, meta.called)
+        if key not in self._devices:
+            self._require_site(unit.connection, meta)
+            callers = [one for one in unit.people.callers(meta.calling) if one.site == meta.site]
+            best = next((one for one in callers if one.called == meta.called), None)
+            self._devices[key] = (
+                best or next(iter(callers), None) or Device(0, meta.site, meta.calling)
+            )
+        return self._devices[key]
+
+    def _require_site(self, connection: Connection, meta: Meta) -> None:
+        """A Site of which nobody knows more than its key still owns what it sent."""
+        if meta.site in self._sites:
+            return
+        self._sites.add(meta.site)
+        there = select(site.c.key).where(site.c.key == meta.site)
+        if connection.execute(there).first() is not None:
+            return
+        values = {
+            "key": meta.site,
+            "name": meta.site,
+            "name_en": meta.site,
+            "kind": SiteKind.CENTER,
+            "timezone": "Asia/Shanghai",
+            "created_at": meta.received_at,
+        }
+        connection.execute(insert(site).values(values))
+        self._done.placeholders.append(meta.site)
+
+
 def _enter(
-    unit: IndexUnit, one: _Taken, known: _Known | None, policy: Policy, done: Rebuilt
+    unit: IndexUnit,
+    one: _Taken,
+    known: _Known | None,
+    senders: _Senders,
+    policy: Policy,
+    done: Rebuilt,
 ) -> None:
     if one.meta is None or one.kept is None:
         done.left_out.append((one.why, one.locator))
@@ -293,10 +349,8 @@ def _enter(
     if isinstance(unit.studies, _KnownStudies):
         unit.studies.known = known
     meta = one.meta
-    _require_site(unit.connection, meta, done)
-    received = Received(
-        _device(unit, meta), meta.called, b"", meta.transfer_syntax, None, None, "rebuild"
-    )
+    sender = senders.device(unit, meta)
+    received = Received(sender, meta.called, b"", meta.transfer_syntax, None, None, "rebuild")
     arriving = Arriving(received, one.header, one.kept, meta.received_at)
     stored = None
     if not unit.studies.versions(meta.site, one.header.sop_uid):
@@ -306,107 +360,3 @@ def _enter(
         done.same += 1
     else:
         done.instances += 1
-
-
-def _require_site(connection: Connection, meta: Meta, done: Rebuilt) -> None:
-    """A Site of which nobody knows more than its key still owns what it sent."""
-    if meta.site in done.placeholders:
-        return
-    there = select(site.c.key).where(site.c.key == meta.site)
-    if connection.execute(there).first() is not None:
-        return
-    values = {
-        "key": meta.site,
-        "name": meta.site,
-        "name_en": meta.site,
-        "kind": SiteKind.CENTER,
-        "timezone": "Asia/Shanghai",
-        "created_at": meta.received_at,
-    }
-    connection.execute(insert(site).values(values))
-    done.placeholders.append(meta.site)
-
-
-def _device(unit: IndexUnit, meta: Meta) -> Device:
-    """The device that sent it, as it is registered now; else one of which only the title is
-    known."""
-    callers = [one for one in unit.people.callers(meta.calling) if one.site == meta.site]
-    best = next((one for one in callers if one.called == meta.called), None)
-    return best or next(iter(callers), None) or Device(0, meta.site, meta.calling)
-
-
-# --- what no object knows ----------------------------------------------------------------------
-
-
-def _carry_over(old: Connection, new: Connection) -> None:
-    """Everything but studies, series and instances as it was; of studies what people and rules
-    have made of them."""
-    carried = [one for one in metadata.sorted_tables if one.name not in (*_BEFORE, *_MADE)]
-    for table in reversed(carried):
-        new.execute(delete(table))
-    for table in carried:
-        _copy(old, new, table)
-    for row in old.execute(select(study)).all():
-        before = new.execute(select(study.c.marks).where(study.c.id == row.id)).scalar()
-        if before is None:
-            continue
-        marks = sorted({*before, *_KEPT_MARKS.intersection(row.marks)})
-        values: dict[str, Any] = {name: getattr(row, name) for name in _STATE}
-        new.execute(update(study).where(study.c.id == row.id).values(**values, marks=marks))
-    _keep_decided_texts(old, new)
-
-
-def _bring_lost(old: Connection, new: Connection) -> None:
-    """Rows of instances whose objects are gone or cannot be read stay as they were."""
-    studies: set[int] = set()
-    for rows in _pages(old):
-        there = select(instance.c.id, instance.c.current).where(
-            instance.c.id.in_([row["id"] for row in rows])
-        )
-        here = {row.id: row.current for row in new.execute(there)}
-        for row in rows:
-            if row["id"] not in here:
-                for table, key in ((study, row["study_id"]), (series, row["series_id"])):
-                    _bring(old, new, table, key)
-                new.execute(insert(instance).values(row))
-                studies.add(row["study_id"])
-            elif here[row["id"]] != row["current"]:
-                is_current = update(instance).values(current=row["current"])
-                new.execute(is_current.where(instance.c.id == row["id"]))
-                studies.add(row["study_id"])
-    for study_id in sorted(studies):
-        recount(IndexUnit(new), study_id)
-
-
-def _pages(old: Connection) -> Iterator[list[dict[str, Any]]]:
-    after = 0
-    while True:
-        some = select(instance).where(instance.c.id > after).order_by(instance.c.id).limit(500)
-        rows = [dict(row) for row in old.execute(some).mappings()]
-        if not rows:
-            return
-        yield rows
-        after = rows[-1]["id"]
-
-
-def _bring(old: Connection, new: Connection, table: Table, key: int) -> None:
-    if new.execute(select(table.c.id).where(table.c.id == key)).first() is None:
-        row = old.execute(select(table).where(table.c.id == key)).mappings().one()
-        new.execute(insert(table).values(dict(row)))
-
-
-def _keep_decided_texts(old: Connection, new: Connection) -> None:
-    """A person has decided how a study's text is read: it stays so."""
-    decided = select(text_repair.c.study_id).where(text_repair.c.state != Decision.PROPOSED)
-    for row in old.execute(select(study).where(study.c.id.in_(decided))).all():
-        values = {name: getattr(row, name) for name in (*_TEXTS, *_TEXTS_TOO)}
-        new.execute(update(study).where(study.c.id == row.id).values(values))
-    for row in old.execute(select(series).where(series.c.study_id.in_(decided))).all():
-        values = {"description": row.description, "attributes": row.attributes}
-        new.execute(update(series).where(series.c.id == row.id).values(values))
-
-
-def _copy(old: Connection, new: Connection, table: Table) -> None:
-    rows = old.execution_options(yield_per=500).execute(select(table))
-    for part in rows.mappings().partitions():
-        new.execute(insert(table), [dict(row) for row in part])

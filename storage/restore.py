@@ -64,13 +64,14 @@ def restore(
         for given in dump.read_index(folder / manifest.index):
             if given.table in _LEFT_OUT:
                 continue
-            if given.table in _COLUMNS:
-                found = [_next(catalogue) for _ in given.rows]
-                missing += sum(not one.sha256 for one in found)
-                locators = threads.map(lambda one: _put(folder, objects, one), found)
-                given = _with(given, _COLUMNS[given.table], list(locators))
-                seen(len(found), sum(one.length for one in found))
-            dump.take(connection, given)
+            if given.table not in _COLUMNS:
+                dump.take(connection, given)
+                continue
+            found = [_next(catalogue) for _ in given.rows]
+            missing += sum(not one.sha256 for one in found)
+            locators = threads.map(lambda one: _put(folder, objects, one), found)
+            dump.take(connection, _with(given, _COLUMNS[given.table], list(locators)))
+            seen(len(found), sum(one.length for one in found))
     dump.number_on(connection)
     return missing
 

@@ -14,6 +14,7 @@ from pydicom.datadict import dictionary_VR
 from sqlalchemy import Row
 
 from gateway.dicom.identifier import CHARACTER_SET, LEVEL, Identifier
+from storage import requested
 from storage.query import Level
 from storage.scan import Coding
 from worklist.characters import Encoder, encoder_for
@@ -113,7 +114,7 @@ _ATTRIBUTES: Mapping[int, _Attribute] = MappingProxyType(
         0x00280011: _Attribute("instances", ("columns",), _plain),
     }
 )
-ANSWERED: Final = frozenset(_ATTRIBUTES) | {RETRIEVE_AE_TITLE, AVAILABILITY}
+ANSWERED: Final = frozenset(_ATTRIBUTES) | {RETRIEVE_AE_TITLE, AVAILABILITY, requested.SEQUENCE}
 """Every attribute that may come back with a value."""
 _ORDER: tuple[Level, ...] = ("patients", "studies", "series", "instances")
 
@@ -129,7 +130,13 @@ class Answers:
         self._fixed: dict[int, bytes] = {}
         fields: dict[str, int] = {}
         reach = _ORDER[: _ORDER.index(identifier.level) + 1]
+        self._inside: list[tuple[int, str]] = []
+        self._requests = 0
         for tag, vr in _asked(identifier):
+            if tag == requested.SEQUENCE and "series" in reach:
+                self._requests = fields.setdefault("series_attributes", len(fields) + 1)
+                self._inside = _inside(identifier)
+                continue
             found = _ATTRIBUTES.get(tag)
             if found is None or found.level not in reach:
                 self._set(self._fixed, tag, vr, b"")
@@ -148,7 +155,9 @@ class Answers:
             (tag, vr, text(*(row[at] for at in places)) or "")
             for tag, vr, text, places in self._wanted
         ]
-        whole = "\\".join(text for _, _, text in texts)
+        items = requested.requests_of(row[self._requests]) if self._requests else []
+        held = (text for item in items for text in item.values())
+        whole = "\\".join([*(text for _, _, text in texts), *held])
         # none for plain ASCII; what the device named where it has all the signs; else UTF-8
         if whole.isascii():
             encoder = _PLAIN
@@ -160,6 +169,8 @@ class Answers:
             self._set(elements, CHARACTER_SET, "CS", term.encode())
         for tag, vr, text in texts:
             self._set(elements, tag, vr, self._bytes(vr, text, encoder))
+        if self._requests:
+            self._set(elements, requested.SEQUENCE, "SQ", self._items(items, encoder))
         return b"".join(elements[tag] for tag in sorted(elements))
 
     def _bytes(self, vr: str, text: str, encoder: Encoder) -> bytes:
@@ -167,7 +178,22 @@ class Answers:
             return struct.pack("<H" if self._coding.little else ">H", int(text)) if text else b""
         return encoder.encode(text, vr)
 
+    def _items(self, items: list[dict[int, str]], encoder: Encoder) -> bytes:
+        """Request Attributes Sequence: of each item what was asked for."""
+        head = struct.Struct("<HHI" if self._coding.little else ">HHI")
+        written = []
+        for item in items:
+            inside = b"".join(
+                self._element(tag, vr, encoder.encode(item.get(tag, ""), vr))
+                for tag, vr in self._inside
+            )
+            written.append(head.pack(0xFFFE, 0xE000, len(inside)) + inside)
+        return b"".join(written)
+
     def _set(self, elements: dict[int, bytes], tag: int, vr: str, value: bytes) -> None:
+        elements[tag] = self._element(tag, vr, value)
+
+    def _element(self, tag: int, vr: str, value: bytes) -> bytes:
         if len(value) % 2:
             value += b"\0" if vr == "UI" else b" "
         order = "<" if self._coding.little else ">"
@@ -180,7 +206,7 @@ class Answers:
         else:
             value = value[:0xFFFE]
             head = struct.pack(f"{order}HH2sH", tag >> 16, tag & 0xFFFF, vr.encode(), len(value))
-        elements[tag] = head + value
+        return head + value
 
 
 def _asked(identifier: Identifier) -> list[tuple[int, str]]:
@@ -191,6 +217,14 @@ def _asked(identifier: Identifier) -> list[tuple[int, str]]:
         for tag, element in sorted(identifier.found.elements.items())
         if tag not in always and tag & 0xFFFF
     ]
+
+
+def _inside(identifier: Identifier) -> list[tuple[int, str]]:
+    """Tags and VRs that an item of Request Attributes Sequence comes back with."""
+    item = next(identifier.found.items(requested.SEQUENCE), None)
+    elements = item.elements if item else {}
+    asked = [(tag, one.vr or _vr(tag)) for tag, one in sorted(elements.items()) if tag & 0xFFFF]
+    return asked or [(tag, "SH") for tag in requested.KEYS]
 
 
 def _vr(tag: int) -> str:

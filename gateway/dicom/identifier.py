@@ -7,10 +7,12 @@ from datetime import date, datetime, time
 from types import MappingProxyType
 from typing import Final
 
+from storage import requested
 from storage.charset import Text, text_of
 from storage.matching import (
     Between,
     Clock,
+    Item,
     Like,
     Match,
     Moment,
@@ -20,7 +22,7 @@ from storage.matching import (
     name_patterns,
     pattern,
 )
-from storage.query import KEYS, MODALITIES, MOMENT, SOP_CLASSES, STUDY_ID, Level
+from storage.query import KEYS, MODALITIES, MOMENT, REQUESTED, SOP_CLASSES, STUDY_ID, Level
 from storage.scan import Scan, scan
 from worklist.errors import Refusal
 
@@ -149,7 +151,7 @@ def _uids(value: str) -> Match | None:
     return OneOf(values)
 
 
-def _text(value: str) -> Match | None:
+def _text(value: str) -> OneOf | Like:
     if is_wild(value):
         return Like((pattern(value),), case=True)
     return OneOf(_listed(value) or (value,))
@@ -236,7 +238,7 @@ _MATCHED: Mapping[int, tuple[str, _Reader]] = MappingProxyType(
         0x00200013: ("instance_number", _number),
     }
 )
-MATCHED: Final = frozenset(_MATCHED)
+MATCHED: Final = frozenset(_MATCHED) | {requested.SEQUENCE}
 """Every key that is matched."""
 # they speak of the query itself
 _NOT_KEYS: Final = frozenset({CHARACTER_SET, LEVEL, 0x00080054, 0x00080056, 0x00080201})
@@ -260,6 +262,11 @@ def keys_to_match(identifier: Identifier, *, combined: bool) -> Asked:
     for tag in identifier.found.elements:
         if tag in _NOT_KEYS or is_universal(identifier, tag):
             continue
+        if tag == requested.SEQUENCE and REQUESTED in KEYS[identifier.level]:
+            item, missed = _item(identifier)
+            unmatched = unmatched or missed
+            keys |= {REQUESTED: item} if item.keys else {}
+            continue
         key, read = _MATCHED.get(tag, ("", _text))
         if key not in KEYS[identifier.level]:
             unmatched = True
@@ -273,6 +280,21 @@ def keys_to_match(identifier: Identifier, *, combined: bool) -> Asked:
             del keys["study_date"], keys["study_time"]
             keys[MOMENT] = together
     return Asked(MappingProxyType(keys), unmatched)
+
+
+def _item(identifier: Identifier) -> tuple[Item, bool]:
+    """The keys in the item of Request Attributes Sequence, and whether there are others."""
+    first = next(identifier.found.items(requested.SEQUENCE))
+    text = text_of(first, identifier.text)
+    said = {tag: value for tag in first.elements if (value := _said(text, tag))}
+    keys = {tag: _text(value) for tag, value in said.items() if tag in requested.KEYS}
+    others = any(tag not in requested.KEYS and not _nothing(first, tag) for tag in first.elements)
+    return Item(MappingProxyType(keys)), others
+
+
+def _said(text: Text, tag: int) -> str:
+    value = (text.line(tag, _MOST) or "").strip()
+    return value if value.strip("*") else ""
 
 
 def is_universal(identifier: Identifier, tag: int) -> bool:
@@ -291,10 +313,12 @@ def is_sequence(identifier: Identifier, tag: int) -> bool:
 
 
 def _says_nothing(item: Scan) -> bool:
-    return all(
-        not (item.raw(tag) or b"").strip(b"\0 *")
-        or (any(True for _ in item.items(tag)) and all(map(_says_nothing, item.items(tag, 16))))
-        for tag in item.elements
+    return all(_nothing(item, tag) for tag in item.elements)
+
+
+def _nothing(item: Scan, tag: int) -> bool:
+    return not (item.raw(tag) or b"").strip(b"\0 *") or (
+        any(True for _ in item.items(tag)) and all(map(_says_nothing, item.items(tag, 16)))
     )
 
 

@@ -358,6 +358,13 @@ class Place(House):
         """Wait until every connection is gone."""
         until(self.has_nobody)
 
+    def greets(self) -> None:
+        """An honest device is let in and verifies."""
+        with associated(self.port, (VERIFICATION, IMPLICIT), calling=HONEST) as peer:
+            peer.say(message(1, command(C_ECHO, VERIFICATION, data=False)), RELEASE)
+            assert peer.status() == 0x0000
+            assert peer.hear()[0] == 6
+
     def works(self) -> None:
         """An honest device verifies, stores, and everybody finds what it stored."""
         one = Named()
@@ -424,7 +431,7 @@ class Place(House):
 
 
 def identifier(level: str, one: Named) -> bytes:
-    """The keys of a C-FIND for one instance, implicit little endian, with what all are asked for."""
+    """The keys of a C-FIND for one instance, implicit little endian, and more to be answered."""
     uids = {0x0020000D: one.study, 0x0020000E: one.series, 0x00080018: one.sop}
     many = {"STUDY": 1, "SERIES": 2, "IMAGE": 3}[level]
     keys = {tag: b"" for tag in _ASKED}
@@ -450,7 +457,7 @@ def until(holds, seconds: float = 60) -> None:
 
 def descriptors(pid: int | None = None) -> int:
     """Open descriptors of a process."""
-    return len(os.listdir(f"/proc/{pid or os.getpid()}/fd"))
+    return sum(1 for _ in Path(f"/proc/{pid or os.getpid()}/fd").iterdir())
 
 
 def memory(pid: int, name: str = "VmHWM") -> int:
@@ -463,7 +470,7 @@ def memory(pid: int, name: str = "VmHWM") -> int:
 
 def threads(pid: int) -> int:
     """Threads of a process."""
-    return len(os.listdir(f"/proc/{pid}/task"))
+    return sum(1 for _ in Path(f"/proc/{pid}/task").iterdir())
 
 
 def file_of(one: Named, preamble: bytes = bytes(128), **changes: bytes | None) -> bytes:

@@ -1,6 +1,6 @@
 """What do many, slow and silent peers cost a running gateway, and whom do they keep out?
 
-`teleread serve` as a process of its own, so that its memory, threads and descriptors can be counted.
+`teleread serve` as a process of its own, so that memory, threads and descriptors can be counted.
 """
 
 import os
@@ -11,6 +11,7 @@ import struct
 import threading
 import time
 from contextlib import ExitStack, suppress
+from pathlib import Path
 
 import pytest
 
@@ -40,15 +41,14 @@ from tests.protocol.hostile import (
     message,
     pdu,
     pdv,
-    presentation,
     proposing,
     store_rq,
     threads,
     until,
-    user_information,
 )
 from tests.protocol.test_abuse_data import bomb
-from tests.recovery.house import CART, OTHER_SCANNER, SCANNER, House, furnished
+from tests.recovery.house import CART, OTHER_SCANNER, SCANNER, House
+from worklist.site import Site, SiteKind
 
 MOST_GROWTH = 100 << 20
 POOLS = 130  # descriptors of a gateway whose pools (readers of the index, segments) are full
@@ -59,7 +59,20 @@ class Running:
     """The process, and what a test asks of it."""
 
     def __init__(self, folder):
-        self.house = House(folder, furnished(folder))
+        self.house = House(folder)
+        with self.house.parts() as parts, parts.new_unit() as unit:
+            east = Site("east", "east", "east", SiteKind.CENTER, "Asia/Shanghai", None)
+            unit.people.save_site(east, parts.now())
+            for title in (CART, SCANNER, OTHER_SCANNER):
+                unit.people.add_device(
+                    site="east",
+                    ae_title=title,
+                    called=None,
+                    host=None,
+                    port=None,
+                    modality=None,
+                    one_per_image=False,
+                )
         self.house.start()
         self.port = self.house.dicom_port
         self.pid = self.house.pid
@@ -84,8 +97,7 @@ class Running:
 
     def peak(self):
         """Let the most there ever was begin anew."""
-        with open(f"/proc/{self.pid}/clear_refs", "w") as file:
-            file.write("5")
+        Path(f"/proc/{self.pid}/clear_refs").write_text("5")
         return memory(self.pid)
 
 
@@ -111,10 +123,9 @@ def running(process):
     until(lambda: process.counts()[1] <= before[1] + 2)
     until(lambda: process.counts()[0] <= max(before[0] + 8, POOLS))
     growth = memory(process.pid) - grown_from
-    with open("/tmp/abuse/growth.txt","a") as f: f.write(f"{os.environ['PYTEST_CURRENT_TEST']} {growth>>20} MB, fds {before[0]}->{process.counts()[0]} threads {before[1]}->{process.counts()[1]}\n")
     assert growth < MOST_GROWTH
     folder = process.house.folder
-    assert {one.name for one in folder.iterdir()} <= {"data", "stderr.log", "commands.json"}
+    assert {one.name for one in folder.iterdir()} <= {"data", "stderr.log"}
     assert not process.house.incoming
 
 
@@ -166,7 +177,7 @@ def test_two_hundred_honest_ones_at_once(running):
 
 
 def test_half_open_ones_and_junk_keep_nobody_out(running):
-    """Three hundred begin to ask and stop, junk comes all the time; the honest are served at once."""
+    """Three hundred begin to ask and stop, junk comes all the time; the honest are served."""
     stop = threading.Event()
 
     def junk():
@@ -201,24 +212,11 @@ def test_claims_of_a_megabyte_that_never_come(running):
         running.works()
 
 
-def test_requests_that_are_remembered(running):
-    """What is remembered of negotiations has an end, however large each is."""
-    info = user_information()
-    for number in range(300):
-        syntaxes = tuple(f"1.2.{number}.{n}" for n in range(60))
-        contexts = [presentation(n, f"1.2.3.{n}", syntaxes) for n in range(1, 80, 2)]
-        with Peer(running.port) as peer:
-            peer.say(associate_rq(*contexts, info, calling=SCANNER.encode()))
-            assert peer.hear()[0] == 2
-
-
 def test_claims_of_large_fragments(running):
     """A PDU of 64 MB, of which a little comes: from a hundred senders."""
     with ExitStack() as stack:
         for _ in range(100):
-            peer = stack.enter_context(
-                associated(running.port, (CT, EXPLICIT), calling=SCANNER)
-            )
+            peer = stack.enter_context(associated(running.port, (CT, EXPLICIT), calling=SCANNER))
             peer.say(pdu(pdv(1, 3, store_rq(CT, Named().sop))))
             size = 60 << 20
             peer.say(struct.pack(">BxI", 4, size + 6), pdv(1, 2, bytes(70_000), size + 2))
@@ -227,7 +225,7 @@ def test_claims_of_large_fragments(running):
 
 def test_deflate_bombs(running):
     one = Named()
-    raw = bomb(one, 2000)
+    raw = bomb(one, 2000 if os.environ.get("TELEREAD_TEST_FUZZ") else 500)
 
     def send(_):
         with associated(running.port, (CT, DEFLATED), calling=SCANNER) as peer:
@@ -274,7 +272,7 @@ def test_queries_whose_answers_nobody_reads(running):
         running.works()
 
 
-# --- slow lines -----------------------------------------------------------------------------------
+# --- slow lines ----------------------------------------------------------------------------------
 
 
 class SlowLine:
@@ -327,8 +325,8 @@ class SlowLine:
 
 @pytest.fixture
 def hurried(tmp_path):
-    """Windows of one second in place of sixty; the limit of speed is the real one."""
-    one = Place(tmp_path / "data", Limits(window_seconds=4.0))
+    """Windows of two seconds in place of sixty; the limit of speed is the real one."""
+    one = Place(tmp_path / "data", Limits(window_seconds=2.0))
     yield one
     one.close()
 
@@ -337,7 +335,7 @@ def test_a_line_of_a_third_of_a_megabit(hurried):
     """0.3 Mbit/s, 300 ms there and back, 2 % of the segments late by a retransmission."""
     line = SlowLine(hurried.port, 37_500, 0.15, 0.02, 0.6)
     one = Named()
-    kilobytes = 4096 if os.environ.get("TELEREAD_TEST_FUZZ") else 220
+    kilobytes = 4096 if os.environ.get("TELEREAD_TEST_FUZZ") else 120
     raw = one.encoded(x7FE00010=el(0x7FE00010, b"OW", bytes(kilobytes << 10)))
     try:
         with associated(line.port, (CT, EXPLICIT)) as peer:
@@ -355,7 +353,7 @@ def test_a_line_of_a_third_of_a_megabit(hurried):
 def test_two_kilobytes_a_second_live_and_less_do_not(hurried, rate, lives):
     """Over several windows."""
     one = Named()
-    raw = one.encoded(x7FE00010=el(0x7FE00010, b"OW", bytes(20_000)))
+    raw = one.encoded(x7FE00010=el(0x7FE00010, b"OW", bytes(11_000)))
     whole = message(1, store_rq(CT, one.sop), raw)
     pause = threading.Event()
     with associated(hurried.port, (CT, EXPLICIT)) as peer:

@@ -5,7 +5,6 @@ Each is refused, or kept so that no later query, list or viewer breaks on it.
 
 import io
 import logging
-import os
 import socket
 import struct
 import subprocess
@@ -26,6 +25,7 @@ from storage import scan
 from storage.header import read_header
 from tests.protocol.hostile import (
     BIG,
+    C_GET,
     CALLER,
     CT,
     DEFLATED,
@@ -35,7 +35,6 @@ from tests.protocol.hostile import (
     HONEST,
     IMPLICIT,
     JPEG,
-    C_GET,
     RLE,
     Closed,
     Named,
@@ -48,7 +47,6 @@ from tests.protocol.hostile import (
     file_of,
     identifier,
     im,
-    memory,
     message,
     pdu,
     pdv,
@@ -520,20 +518,11 @@ def test_the_honest_are_served_after_all_that(place):
     place.settled()
 
 
-# --- what is large without being large --------------------------------------------------------------
+# --- what is large without being large -----------------------------------------------------------
 
 
-def test_a_deflate_bomb_does_not_grow(place):
-    """2 MB that are 2 GB."""
-    one = Named()
-    raw = bomb(one, 2000)
-    assert len(raw) < 3 << 20
-    before = memory(os.getpid())
-    assert store(place.port, raw, DEFLATED, CT, one.sop) == 0xC000
-    assert memory(os.getpid()) - before < 100 << 20
-
-
-def test_a_deflated_set_that_is_just_let_in_is_not_inflated_whole_by_viewers(place):
+def test_a_deflated_set_that_is_just_let_in_breaks_no_view(place):
+    """60 MB of pixels in 60 KB; what inflates further is refused (see the crowd)."""
     one = Named()
     raw = bomb(one, 60)
     assert store(place.port, raw, DEFLATED, CT, one.sop) == 0
@@ -543,7 +532,9 @@ def test_a_deflated_set_that_is_just_let_in_is_not_inflated_whole_by_viewers(pla
 @pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT])
 def test_a_hundred_thousand_elements_are_no_instance(place, syntax):
     """Each costs a sender 8 bytes, and a reader far more."""
-    tags = [group | number for group in (0x00110000, 0x00130000) for number in range(0x1000, 0xFFFF)]
+    tags = [
+        group | number for group in (0x00110000, 0x00130000) for number in range(0x1000, 0xFFFF)
+    ]
     if syntax == EXPLICIT:
         raw = ONE.encoded(x00111000=b"".join(el(tag, b"LO", b"") for tag in tags))
     else:
@@ -568,7 +559,7 @@ def test_the_walk_of_many_small_items_is_not_held_in_memory():
     assert len(scan.scan(raw, EXPLICIT).elements) == 19
 
 
-# --- what comes out again ---------------------------------------------------------------------------
+# --- what comes out again ------------------------------------------------------------------------
 
 PREAMBLES = {
     "ELF": b"\x7fELF\x02\x01\x01",
@@ -673,12 +664,14 @@ def test_what_libraries_say_is_not_logged():
         "warnings.simplefilter('always')\n"
         "warnings.warn('Meilin', UserWarning)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
     assert "Meilin" not in done.stdout + done.stderr
     assert "UserWarning at <string>:7" in done.stderr
 
 
-# --- files of other projects ------------------------------------------------------------------------
+# --- files of other projects ---------------------------------------------------------------------
 
 
 def through_the_door(place: Place, path: Path) -> str:
@@ -747,7 +740,9 @@ def test_one_byte_in_each_value_and_one_in_each_segment(place):
     raw, said = one.encoded(), store_rq(CT, one.sop)
     whole = b"".join(pdu(pdv(1, 1, said[at : at + 1])) for at in range(len(said) - 1))
     whole += pdu(pdv(1, 3, said[-1:]))
-    whole += b"".join(pdu(pdv(1, 0, raw[at : at + 1])) for at in range(len(raw))) + pdu(pdv(1, 2, b""))
+    whole += b"".join(pdu(pdv(1, 0, raw[at : at + 1])) for at in range(len(raw))) + pdu(
+        pdv(1, 2, b"")
+    )
     with associated(place.port, (CT, EXPLICIT), calling=CALLER) as peer:
         for at in range(len(whole)):
             peer.say(whole[at : at + 1])

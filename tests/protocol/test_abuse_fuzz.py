@@ -183,7 +183,9 @@ HOW = settings(
     max_examples=MANY or 60,
     deadline=None,
     suppress_health_check=list(HealthCheck),
-    phases=(Phase.explicit, Phase.generate, Phase.shrink) if MANY else (Phase.explicit, Phase.generate),
+    phases=(Phase.explicit, Phase.generate, Phase.shrink)
+    if MANY
+    else (Phase.explicit, Phase.generate),
     derandomize=not MANY,
     database=None,
 )

@@ -84,7 +84,7 @@ def place(house, caplog):
     assert not [one for one in caplog.records if one.name.startswith(("pynetdicom", "pydicom"))]
     assert not [line for line in said if BROKEN.search(line)]
     assert all(line.isprintable() for line in said)
-    house.works()
+    house.greets()
 
 
 def answered(port, *said, then=True):
@@ -103,7 +103,7 @@ def answered(port, *said, then=True):
         return {2: "accepted", 3: "rejected"}[kind]
 
 
-# --- what is no DICOM -----------------------------------------------------------------------------
+# --- what is no DICOM ----------------------------------------------------------------------------
 
 OTHERS = {
     "HTTP": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -129,7 +129,7 @@ def test_another_protocol_on_the_port(place, name):
     assert answered(place.port, OTHERS[name]) == "closed"
 
 
-# --- association requests -------------------------------------------------------------------------
+# --- association requests ------------------------------------------------------------------------
 
 ECHOING = presentation(1, VERIFICATION, (IMPLICIT,))
 INFO = user_information()
@@ -169,7 +169,10 @@ REQUESTS = {
     ),
     "no context": (associate_rq(INFO), None),
     "a context without syntaxes": (associate_rq(presentation(1, VERIFICATION, ()), INFO), None),
-    "a context without abstract syntax": (associate_rq(presentation(1, None, (IMPLICIT,)), INFO), None),
+    "a context without abstract syntax": (
+        associate_rq(presentation(1, None, (IMPLICIT,)), INFO),
+        None,
+    ),
     "a context of nothing": (associate_rq(item(0x20, b""), INFO), None),
     "200 syntaxes": (
         associate_rq(
@@ -295,6 +298,17 @@ def test_an_absurd_request(place, name):
     assert time.monotonic() - began < 8
 
 
+def test_what_is_remembered_of_requests_has_an_end(place):
+    """Of each a thousand objects are made: bytes are counted, not requests."""
+    for number in range(50):
+        syntaxes = tuple(f"1.2.{number}.{n}" for n in range(60))
+        contexts = [presentation(n, f"1.2.3.{n}", syntaxes) for n in range(1, 60, 2)]
+        assert answered(place.port, associate_rq(*contexts, INFO)) == "accepted"
+    known = place.dicom._negotiator._known
+    assert len(known) > 20
+    assert sum(map(len, known)) <= 1 << 20
+
+
 @pytest.mark.parametrize("most", [0, 1, 7, 128, 4095, 2**31, 2**32 - 1])
 def test_an_absurd_size_of_pdus(place, most):
     contexts = ((VERIFICATION, IMPLICIT), (CT, EXPLICIT))
@@ -335,7 +349,7 @@ def test_a_hostile_title(place, caplog, name, which):
             assert one.getMessage().isprintable()
 
 
-# --- after the association stands -----------------------------------------------------------------
+# --- after the association stands ----------------------------------------------------------------
 
 ONE = Named()
 STORE = store_rq(CT, ONE.sop)
@@ -392,9 +406,7 @@ BEARABLE = {
         )
     ),
     "no group length": pdu(pdv(1, 3, command(C_ECHO, VERIFICATION, data=False)[12:])),
-    "elements twice": pdu(
-        pdv(1, 3, command(C_ECHO, VERIFICATION, short(0x0110, 9), data=False))
-    ),
+    "elements twice": pdu(pdv(1, 3, command(C_ECHO, VERIFICATION, short(0x0110, 9), data=False))),
     "an empty first fragment": pdu(pdv(1, 1, b"")) + ECHO,
     "empty fragments": pdu(*[pdv(1, 1, b"")] * 1000) + ECHO,
 }
@@ -543,7 +555,7 @@ def test_a_conversation_in_segments_of_one_byte(place):
         assert peer.hear()[0] == 6
 
 
-# --- hostile identifiers --------------------------------------------------------------------------
+# --- hostile identifiers -------------------------------------------------------------------------
 
 STUDY_LEVEL = im(0x00080052, b"STUDY ")
 
@@ -584,7 +596,9 @@ QUERIES = {
         *[im(tag, b"*e" * 20_000) for tag in (0x00080050, 0x00081030, 0x00100010)],
         im(0x00100020, b"*e" * 20_000),
     ),
-    "SQL": with_level(im(0x00100010, b"%_\\'; DROP TABLE study; --"), im(0x00100020, b"' OR 1=1 --")),
+    "SQL": with_level(
+        im(0x00100010, b"%_\\'; DROP TABLE study; --"), im(0x00100020, b"' OR 1=1 --")
+    ),
     "wildcards of SQL": with_level(im(0x00100020, b"%_\\%")),
     "NULs": with_level(im(0x00100010, b"Ru\0an\0"), im(0x00100020, b"\0" * 64)),
     "ranges reversed": with_level(im(0x00080020, b"20261231-20260101 ")),
@@ -726,7 +740,7 @@ def test_a_move_to_the_gateway_itself_ends(place):
         assert peer.statuses()[-1] in (0x0000, 0xA702)
 
 
-# --- N-services -----------------------------------------------------------------------------------
+# --- N-services ----------------------------------------------------------------------------------
 
 
 def garbage() -> dict[str, bytes | None]:
@@ -777,7 +791,7 @@ def test_garbage_for_n_services(place, kind, name):
         assert heard[0x0900] == b"\0\0"
 
 
-# --- answers that nobody reads --------------------------------------------------------------------
+# --- answers that nobody reads -------------------------------------------------------------------
 
 
 def test_who_asks_for_all_and_reads_nothing_is_let_go(tmp_path):
@@ -822,3 +836,7 @@ def test_a_flood_of_queries_and_then(place, end):
             elif end == "release":
                 peer.say(RELEASE)
                 assert peer.closed()
+
+
+def test_the_honest_are_served_after_all_that(place):
+    place.works()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from pydicom.dataset import Dataset
-from pydicom.uid import ExplicitVRBigEndian
+from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian
 from pynetdicom import AE, build_context, evt
 from pynetdicom.pdu_primitives import SOPClassExtendedNegotiation
 
@@ -468,6 +468,72 @@ def test_a_device_that_asks_and_does_not_listen_is_left(new_gateway, limits, lin
         deaf._socket.close()
     with asking(gateway) as ask:
         assert len(ask("STUDY", StudyInstanceUID="1.2.3")) == 2
+
+
+def a_request(**keys):
+    item = Dataset()
+    for keyword, value in keys.items():
+        setattr(item, keyword, value)
+    return item
+
+
+REQUESTS = [
+    ({"ScheduledProcedureStepID": "S1"}, "a"),
+    ({"ScheduledProcedureStepID": "S*"}, "ab"),
+    ({"ScheduledProcedureStepID": "s1"}, ""),
+    ({"RequestedProcedureID": "R2", "ScheduledProcedureStepID": "S2"}, "b"),
+    ({"RequestedProcedureID": "R1", "ScheduledProcedureStepID": "S2"}, ""),  # not of one item
+    ({"RequestedProcedureID": "R?", "AccessionNumber": "*9"}, "b"),
+    ({"RequestedProcedureID": ""}, "abc"),
+]
+
+
+@pytest.mark.parametrize(
+    "syntax", [IMPLICIT, str(ExplicitVRLittleEndian), str(ExplicitVRBigEndian)]
+)
+def test_series_are_found_by_their_request(gateway, keep, syntax):
+    one = keep(
+        RequestAttributesSequence=[
+            a_request(ScheduledProcedureStepID="S1", RequestedProcedureID="R1"),
+            a_request(RequestedProcedureID="R9"),
+        ]
+    )
+    request = a_request(
+        ScheduledProcedureStepID="S2", RequestedProcedureID="R2", AccessionNumber="A9"
+    )
+    two = keep(StudyInstanceUID=one.StudyInstanceUID, RequestAttributesSequence=[request])
+    three = keep(StudyInstanceUID=one.StudyInstanceUID)
+    key_of = {
+        str(each.SeriesInstanceUID): key for key, each in zip("abc", (one, two, three), strict=True)
+    }
+    with asking(gateway, syntax=syntax) as ask:
+        for keys, expected in REQUESTS:
+            answers = ask(
+                "SERIES",
+                StudyInstanceUID=one.StudyInstanceUID,
+                SeriesInstanceUID="",
+                RequestAttributesSequence=[a_request(**keys)],
+            )
+            assert {status for status, _ in answers[:-1]} <= {0xFF00}
+            found = sorted(key_of[uid] for uid in values(answers, "SeriesInstanceUID"))
+            assert "".join(found) == expected, keys
+        (answer, _) = ask(
+            "SERIES",
+            StudyInstanceUID=one.StudyInstanceUID,
+            SeriesInstanceUID=two.SeriesInstanceUID,
+            RequestAttributesSequence=[a_request(ScheduledProcedureStepID="", AccessionNumber="")],
+        )
+        (item,) = answer[1].RequestAttributesSequence
+        assert (item.ScheduledProcedureStepID, item.AccessionNumber) == ("S2", "A9")
+        assert "RequestedProcedureID" not in item
+        other = a_request(RequestedProcedureID="R2", ScheduledProcedureStepDescription="Thorax")
+        answers = ask(
+            "SERIES",
+            StudyInstanceUID=one.StudyInstanceUID,
+            SeriesInstanceUID="",
+            RequestAttributesSequence=[other],
+        )
+        assert [status for status, _ in answers] == [0xFF01, 0x0000]
 
 
 @pytest.mark.dcmtk

@@ -112,21 +112,6 @@ def elsewhere(tmp_path, settings):
     return House(folder, **settings)
 
 
-def verified(house, tmp_path):
-    """A report that has come back from the center's page is genuine."""
-    with Person(house, "su") as doctor:
-        (case, *_) = [one for one in cases(doctor) if one.get("report")]
-        pdf = doctor.get(f"/api/reports/{case['report']['id']}/pdf")
-        assert pdf.status_code == 200, pdf.text
-    path = tmp_path / "report.pdf"
-    path.write_bytes(pdf.content)
-    assert ok(house.teleread("report", "verify", str(path))).stdout
-
-
-def cases(doctor):
-    return expect(200, doctor.get("/api/center/studies"))["studies"]
-
-
 def test_a_backup_beside_a_gateway_at_work_brings_everything_back(new_house, settings, tmp_path):
     house = new_house(**settings)
     house.start()

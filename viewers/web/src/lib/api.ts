@@ -12,7 +12,7 @@ export type Tab = "all" | "ecg" | "images" | "mine";
 export type ReturnReason = "electrodes" | "noise" | "wrong_patient" | "incomplete_series" | "positioning" | "other";
 export type ReportState = "signed" | "final" | "replaced" | "withdrawn" | "taken_back";
 export type Mark =
-  | "no_patient_id" | "charset_guessed" | "identity_conflict" | "late_instances" | "uid_conflict" | "clock_off" | "follows_report";
+  | "no_patient_id" | "charset_guessed" | "identity_conflict" | "late_instances" | "uid_conflict" | "clock_off" | "follows_report" | "damaged";
 
 /** Instants are ISO 8601 in UTC with Z; dates are YYYY-MM-DD. */
 export type Instant = string;

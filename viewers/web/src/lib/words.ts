@@ -44,6 +44,7 @@ export function markWord(mark: Mark): string | null {
     no_patient_id: t("没有患者 ID", "No patient ID"), charset_guessed: t("姓名编码为推测", "Name encoding guessed"),
     identity_conflict: t("核对身份，可阅", "ID check, readable"), late_instances: t("有新到影像", "New images came"),
     uid_conflict: t("UID 冲突", "UID conflict"), clock_off: t("设备时钟不准", "Device clock is off"), follows_report: t("报告后又有影像", "Came after the report"),
+    damaged: t("有影像损坏", "Images damaged"),
   };
   return words[mark] ?? null;
 }
