@@ -53,13 +53,18 @@ def _these(table: Table, rows: list[dict[str, Any]]) -> ColumnElement[bool]:
 def bring_lost(old: Connection, new: Connection) -> None:
     """Rows of instances whose objects are gone or cannot be read stay as they were."""
     studies: set[int] = set()
+    for table in (study, series):
+        for rows in _pages(old, table):
+            known = set(new.execute(select(table.c.id).where(_these(table, rows))).scalars())
+            lost = [row for row in rows if row["id"] not in known]
+            if lost:
+                new.execute(insert(table), lost)
+                studies.update(row["id" if table is study else "study_id"] for row in lost)
     for rows in _pages(old, instance):
         there = select(instance.c.id, instance.c.current).where(_these(instance, rows))
         here = {row.id: row.current for row in new.execute(there)}
         for row in rows:
             if row["id"] not in here:
-                for table, key in ((study, row["study_id"]), (series, row["series_id"])):
-                    _bring(old, new, table, key)
                 new.execute(insert(instance).values(row))
                 studies.add(row["study_id"])
             elif here[row["id"]] != row["current"]:
@@ -81,12 +86,6 @@ def _pages(old: Connection, table: Table) -> Iterator[list[dict[str, Any]]]:
         after = rows[-1]["id"]
 
 
-def _bring(old: Connection, new: Connection, table: Table, key: int) -> None:
-    if new.execute(select(table.c.id).where(table.c.id == key)).first() is None:
-        row = old.execute(select(table).where(table.c.id == key)).mappings().one()
-        new.execute(insert(table).values(dict(row)))
-
-
 def _keep_decided_texts(old: Connection, new: Connection) -> None:
     """A person has decided how a study's text is read: it stays so."""
     decided = select(text_repair.c.study_id).where(text_repair.c.state != Decision.PROPOSED)
@@ -99,6 +98,7 @@ def _keep_decided_texts(old: Connection, new: Connection) -> None:
 
 
 def copy(old: Connection, new: Connection, table: Table) -> None:
+    """Every row of this table."""
     rows = old.execution_options(yield_per=500).execute(select(table))
     for part in rows.mappings().partitions():
         new.execute(insert(table), [dict(row) for row in part])

@@ -45,7 +45,6 @@ from worklist.site import Device, SiteKind
 
 _IN_MEMORY: Final = 64 << 20
 _HEAD: Final = 4096
-_UNIT: Final = 200
 _BATCH: Final = 64
 _THREADS: Final = 4
 
@@ -104,12 +103,14 @@ def rebuild(
         for found in _listed(objects, old, done):
             order.add(found)
             seen("objects listed", len(found), 0)
-        _take_all(order, old, objects, fresh, Path(folder), policy, seen, done)
+        work = _Work(old, objects, fresh, Path(folder), policy, seen, done)
+        work.take(order.batches(known=True))
+        if old is not None:
+            with fresh.begin() as connection:
+                bring_lost(old, connection)
+                carry_over(old, connection)
+        work.take(order.batches(known=False))  # they come in as late ones do
         order.close()
-    if old is not None:
-        with fresh.begin() as connection:
-            bring_lost(old, connection)
-            carry_over(old, connection)
     return done
 
 
@@ -133,9 +134,12 @@ class _Order:
         ]
         self._db.executemany("INSERT INTO object VALUES (?, ?, ?, ?)", rows)
 
-    def batches(self) -> Iterator[list[tuple[str, _Known | None]]]:
+    def batches(self, *, known: bool) -> Iterator[list[tuple[str, _Known | None]]]:
+        """Those the old index knows, or the others."""
         rows = self._db.execute(
-            "SELECT locator, row FROM object ORDER BY known IS NULL, known, at, locator"
+            "SELECT locator, row FROM object WHERE (known IS NOT NULL) = ? "
+            "ORDER BY known, at, locator",
+            (known,),
         )
         while batch := rows.fetchmany(_BATCH):
             yield [
@@ -230,27 +234,31 @@ class _KnownStudies(Studies):
         super().add_instance(**columns)
 
 
-def _take_all(
-    order: _Order,
-    old: Connection | None,
-    objects: Objects,
-    fresh: Engine,
-    spool: Path,
-    policy: Policy,
-    seen: Seen,
-    done: Rebuilt,
-) -> None:
-    senders = _Senders(done)
-    with ThreadPoolExecutor(_THREADS, "rebuild") as threads:
-        for batch in order.batches():
-            taken = threads.map(lambda one: _taken(objects, spool, *one), batch)
-            with fresh.begin() as connection:
-                unit = IndexUnit(connection)
-                if old is not None:
-                    unit.studies = _KnownStudies(connection, old)
-                for one, (_, known) in zip(taken, batch, strict=True):
-                    _enter(unit, one, known, senders, policy, done)
-                    seen("objects read", 1, one.kept.length if one.kept else 0)
+@dataclass(frozen=True)
+class _Work:
+    """What `rebuild` was given."""
+
+    old: Connection | None
+    objects: Objects
+    fresh: Engine
+    spool: Path
+    policy: Policy
+    seen: Seen
+    done: Rebuilt
+
+    def take(self, batches: Iterator[list[tuple[str, _Known | None]]]) -> None:
+        """Read these objects and enter them, one after another."""
+        senders = _Senders(self.done)
+        with ThreadPoolExecutor(_THREADS, "rebuild") as threads:
+            for batch in batches:
+                taken = threads.map(lambda one: _taken(self.objects, self.spool, *one), batch)
+                with self.fresh.begin() as connection:
+                    unit = IndexUnit(connection)
+                    if self.old is not None:
+                        unit.studies = _KnownStudies(connection, self.old)
+                    for one, (_, known) in zip(taken, batch, strict=True):
+                        _enter(unit, one, known, senders, self.policy, self.done)
+                        self.seen("objects read", 1, one.kept.length if one.kept else 0)
 
 
 def _taken(objects: Objects, spool: Path, locator: str, known: _Known | None) -> _Taken:

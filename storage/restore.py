@@ -18,6 +18,7 @@ from storage.backup import Entry, Manifest, entries, place
 from storage.condition import BLOCK
 from storage.migrate import make
 from storage.objects import SMALL, Objects
+from storage.tables import metadata
 from worklist.errors import Code, Refusal
 
 _THREADS: Final = 8
@@ -85,8 +86,10 @@ def is_empty(connection: Connection) -> bool:
 
 def drop_all(connection: Connection) -> None:
     """Remove every table of ours, whatever its schema."""
-    names = inspect(connection).get_table_names()
-    for name in names:
+    names = {*metadata.tables, "alembic_version"}.intersection(
+        inspect(connection).get_table_names()
+    )
+    for name in sorted(names):
         connection.execute(text(f'DROP TABLE IF EXISTS "{name}" CASCADE'))
 
 

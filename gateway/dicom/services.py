@@ -52,7 +52,7 @@ class Services:
     """Everything that is offered besides storage, bound once and shared by all associations."""
 
     def __init__(self, parts: Parts) -> None:
-        modules: list[ModuleType] = [query, retrieve, worklist, mpps, commitment]
+        modules = _modules()
         self._parts = parts
         self._waiting = [
             (module.SOP_CLASSES, module.established)
@@ -90,6 +90,10 @@ class Services:
 
     def _find(self, event: evt.Event, parts: Parts) -> Iterator[tuple[int, Any]]:
         yield from self._finders[str(event.request.AffectedSOPClassUID)](event, parts)
+
+
+def _modules() -> list[ModuleType]:
+    return [query, retrieve, worklist, mpps, commitment]
 
 
 def _verified(_: evt.Event) -> int:

@@ -196,3 +196,12 @@ def test_without_an_old_index_a_torn_object_makes_no_row(kept, engine, monkeypat
     assert run_rebuild(kept.settings, replace=False) == 1
     lines = capsys.readouterr().out.splitlines()
     assert f"{'meta' if engine == 'postgres and s3' else 'corrupt'}\t{locator}: no row" in lines
+
+
+def test_an_object_the_old_index_does_not_know_comes_in_like_a_late_one(kept, capsys):
+    before = part(kept.index)
+    with kept.index.unit() as unit:  # as after an older copy of the index was put in place
+        one, last = tables.instance, before["instance"][-1]["id"]
+        unit.connection.execute(one.delete().where(one.c.id == last))
+    assert run_rebuild(kept.settings, replace=False) == 0
+    assert ranked(rebuilt(kept))["instance"] == ranked(before)["instance"]

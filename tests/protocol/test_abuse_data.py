@@ -713,8 +713,10 @@ PACKAGED = Path(get_testdata_file("CT_small.dcm", download=False)).parent
 
 @pytest.mark.parametrize("name", sorted(path.name for path in PACKAGED.glob("[a-mA-M]*.dcm")))
 def test_files_of_pydicom(place, name):
+    """Stored and shown, or refused with the status that says why."""
     said = through_the_door(place, PACKAGED / name)
-    assert said != "context refused" or name in ("MR-SIEMENS-DICOM-WithOverlays.dcm",), said
+    known = ("C000", "C001", "C002", "C003")
+    assert said in ("stored", "no file") or said[:4] in known, said
 
 
 def test_a_reader_goes_on_while_hostile_sets_come(place):
