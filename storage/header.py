@@ -178,7 +178,7 @@ _OWN: Final = frozenset(
 )
 _NOTHING: Final = Scan(b"", 0, TRANSFER_SYNTAXES["1.2.840.10008.1.2.1"], {})
 _MOST_RECENT: Final = 256
-_LONGEST: Final = 8192
+_LONGEST: Final = 2048  # bytes of one value that is remembered
 
 
 class _Noted(dict[int, Element]):

@@ -35,6 +35,7 @@ from storage.objects import Objects
 from storage.part10 import file_meta
 from storage.scan import TRANSFER_SYNTAXES
 from storage.studies import versions_of
+from storage.upkeep import known_fault
 from worklist.arrival import association_released, opens_one_per_image
 from worklist.errors import Code, Refusal
 from worklist.policy import Policy
@@ -83,7 +84,7 @@ class Ingest:
         # nothing is written for content that is here already, unless it comes as a surprise
         expected_new = received.association in self._brings_new
         versions = () if expected_new else self._versions(received, header)
-        if versions and (same := _same(versions, received, header, digest)):
+        if versions and (same := self._same(versions, received, header, digest)):
             return same
         self._objects.require_room()
         meta = _meta(received, header.sop_class, header.sop_uid, now)
@@ -124,7 +125,7 @@ class Ingest:
         received = incoming.received
         _agree(received, header)
         versions = self._versions(received, header)
-        if versions and (same := _same(versions, received, header, digest)):
+        if versions and (same := self._same(versions, received, header, digest)):
             return same
         put_at = _clock()
         kept = Kept(incoming.commit(), incoming.offset, incoming.size, digest.hex())
@@ -159,11 +160,45 @@ class Ingest:
         assert stored is not None  # noqa: S101 - the last try broke off or raised
         self._count(one.received.association, stored)
         if stored.what == "same":  # it comes again, or another association was faster
-            self._forget(one.kept.locator)
+            self._instead_of_lost(one)
             return stored
         if _clock() - put_at > LATE:
             self._require_still_there(one.kept.locator)
         return stored
+
+    def _same(
+        self, versions: Sequence[Any], received: Received, header: Header, digest: bytes
+    ) -> Stored | None:
+        """The answer for content that is here already, and whose object has not been lost."""
+        same = same_content(versions, digest.hex(), received.transfer_syntax)
+        if same is None or self._is_lost(same.locator):
+            return None
+        return Stored(same.study_id, header.sop_uid, "same")
+
+    def _is_lost(self, locator: str) -> bool:
+        """Whether the object is gone, or has been found to have changed."""
+        with self._index.glance() as connection:
+            if known_fault(connection, locator):
+                return True
+        try:
+            self._objects.length(locator)
+        except FileNotFoundError:
+            return True
+        return False
+
+    def _instead_of_lost(self, one: Arriving) -> None:
+        """The same content has come again: its object takes the place of a lost one, or goes."""
+        versions = self._versions(one.received, one.header)
+        row = same_content(versions, one.kept.digest, one.received.transfer_syntax)
+        if row is None or not self._is_lost(row.locator):
+            self._forget(one.kept.locator)
+            return
+        kept, came = one.kept, (one.received.device.ae_title, one.now)
+        with self._index.unit() as unit:
+            columns = {"offset": kept.offset, "length": kept.length}
+            is_ours = unit.studies.keep_anew(row.locator, kept.locator, came, **columns)
+            unit.upkeep.is_whole(row.locator)
+        self._forget(row.locator if is_ours else kept.locator)
 
     def _require_still_there(self, locator: str) -> None:
         """This process stood still between object and commit: was the object swept meanwhile?"""
@@ -250,14 +285,6 @@ def _meta(received: Received, sop_class: str, sop_uid: str, now: datetime) -> by
         site=received.device.site,
         received_at=now,
     )
-
-
-def _same(
-    versions: Sequence[Any], received: Received, header: Header, digest: bytes
-) -> Stored | None:
-    """The answer for content that is here already."""
-    same = same_content(versions, digest.hex(), received.transfer_syntax)
-    return None if same is None else Stored(same.study_id, header.sop_uid, "same")
 
 
 def _agree(received: Received, header: Header) -> None:

@@ -58,6 +58,8 @@ _versions = Statement(
     .where(instance.c.site == bindparam("at_site"), instance.c.sop_uid == bindparam("uid"))
     .order_by(instance.c.version.desc())
 )
+# an update without values sets the columns that are named among its parameters
+_anew = Statement(update(instance).where(instance.c.locator == bindparam("lost")))
 _supersede = Statement(
     update(instance)
     .where(instance.c.study_id == bindparam("study_key"), instance.c.sop_uid == bindparam("uid"))
@@ -195,6 +197,15 @@ class Studies:
     def versions(self, site: str, sop_uid: str) -> Sequence[Row[Any]]:
         """Every version of one instance, newest first."""
         return versions_of(self._connection, site, sop_uid)
+
+    def keep_anew(
+        self, lost: str, locator: str, came: tuple[str, datetime], **columns: Any
+    ) -> bool:
+        """Another object with the same content for the row of a lost one; `came` is (calling AE
+        Title, time of receipt), as its file meta says. False where the row has another one."""
+        calling, at = came
+        values = {"locator": locator, "calling_ae_title": calling, "received_at": at, **columns}
+        return bool(_anew.run(self._connection, {**values, "lost": lost}))
 
     def add_instance(self, **columns: Any) -> None:
         """Write a new instance as the current version of its UID in its study."""

@@ -8,6 +8,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 
 from storage.condition import Named
+from storage.statement import Running, Statement
 from storage.tables import fault, study, upkeep
 from storage.upsert import upsert
 from worklist.events import Fact, Happened
@@ -28,10 +29,16 @@ _older = delete(upkeep).where(
     upkeep.c.kind == bindparam("of_kind"), upkeep.c.id <= bindparam("until")
 )
 _fault = select(fault.c.what).where(fault.c.locator == bindparam("of_locator"))
+_known_fault = Statement(_fault)
 _gone = delete(fault).where(fault.c.locator == bindparam("of_locator")).returning(fault.c.study_id)
 _left = select(func.count()).select_from(fault).where(fault.c.study_id == bindparam("of_study"))
 _marks = select(study.c.marks).where(study.c.id == bindparam("of_study")).with_for_update()
 _mark = update(study).where(study.c.id == bindparam("of_study"))
+
+
+def known_fault(connection: Running, locator: str) -> bool:
+    """Whether this object has been found to be gone or changed."""
+    return _known_fault.one(connection, {"of_locator": locator}) is not None
 
 
 @dataclass(frozen=True)

@@ -84,9 +84,8 @@ def decide(unit: Unit, study_id: int, accept: bool, who: Caller, now: datetime) 
     """Accept or reject the proposal of a study that the caller may see. NOT_FOUND, NOT_ALLOWED,
     WRONG_STATE."""
     study = unit.studies.get(study_id)
-    if study is None:
+    if study is None or not who.may_see(study.site):
         raise Refusal(Code.NOT_FOUND, "There is no such study.")
-    who.require_site(study.site)
     who.require(Role.COORDINATOR, Role.ADMIN)
     before = unit.repairs.lock(study_id)
     if before is None:

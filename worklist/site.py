@@ -134,9 +134,6 @@ def device_of(
     ]
     if not matching:
         raise Refusal(Code.UNKNOWN_CALLER, "This calling AE Title is not registered here.")
-    matching = [device for device in matching if tls or not device.tls]
-    if not matching:
-        raise Refusal(Code.NOT_ALLOWED, "This device must call over TLS.")
     best = max(_specificity(device) for device in matching)
     winners = [device for device in matching if _specificity(device) == best]
     if len({device.site for device in winners}) > 1:
@@ -144,7 +141,11 @@ def device_of(
             Code.AMBIGUOUS_CALLER,
             "Several sites own this calling AE Title; nothing tells them apart.",
         )
-    return winners[0]
+    # only now: a device that forgets TLS must not pass for another, less specific one
+    allowed = [device for device in winners if tls or not device.tls]
+    if not allowed:
+        raise Refusal(Code.NOT_ALLOWED, "This device must call over TLS.")
+    return allowed[0]
 
 
 def _shown(device: Device, certificate: str | None) -> bool:

@@ -12,6 +12,15 @@ _STANDARD = "1.2.840.10008."
 _STORAGE = ("1.2.840.10008.5.1.4.1.1.", "1.2.840.10008.5.1.4.34.7", "1.2.840.10008.5.1.4.34.10")
 # protocols and inventories belong to no study; their query classes stand there too
 _WITHOUT_PATIENT = ("1.2.840.10008.5.1.4.1.1.200.", "1.2.840.10008.5.1.4.1.1.201.")
+_ELSEWHERE = frozenset(
+    {
+        "1.2.840.10008.5.1.4.1.1.200.2",  # CT Performed Procedure Protocol: of one patient
+        "1.2.840.10008.5.1.4.1.1.200.8",  # XA Performed Procedure Protocol
+        "1.2.840.10008.5.1.1.27",  # Stored Print, retired
+        "1.2.840.10008.5.1.1.29",  # Hardcopy Grayscale Image, retired
+        "1.2.840.10008.5.1.1.30",  # Hardcopy Color Image, retired
+    }
+)
 _EXPLICIT = "1.2.840.10008.1.2.1"
 _ONLY_IF_NEED_BE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.2")  # implicit; big endian
 _PLAIN = (_EXPLICIT, *_ONLY_IF_NEED_BE)
@@ -21,6 +30,8 @@ def is_storage(sop_class: str) -> bool:
     """Whether a SOP class is stored here: all of patients in the standard, all private ones."""
     if not sop_class.startswith(_STANDARD):
         return bool(sop_class)
+    if sop_class in _ELSEWHERE:
+        return True
     return sop_class.startswith(_STORAGE) and not sop_class.startswith(_WITHOUT_PATIENT)
 
 

@@ -15,6 +15,7 @@ from pynetdicom.presentation import PresentationContext
 
 from gateway.dicom.arriving import Arriving
 from gateway.dicom.association import DeviceAssociation
+from gateway.dicom.contexts import is_storage
 from gateway.dicom.messages import (
     AFFECTED_CLASS,
     AFFECTED_INSTANCE,
@@ -270,7 +271,7 @@ class Dialogue:
         command = command_elements(raw)
         kind = number(command, COMMAND_FIELD)
         has_data = command.get(DATA_SET_TYPE) != NO_DATA_SET
-        if kind == C_STORE_RQ:
+        if kind == C_STORE_RQ and is_storage(str(agreed.abstract_syntax)):
             self._arriving = self._place(agreed, context, command)
             if not has_data:
                 self._arrived(self._arriving)

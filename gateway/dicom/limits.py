@@ -14,7 +14,7 @@ class Limits:
     associations: int = 600
     per_device: int = 250
     waiting: int = 2048  # connections that have not said a word; they cost a descriptor each
-    asking: int = 64  # connections that have begun to ask; they cost a thread each
+    asking: int = 256  # connections that have begun to ask; they cost a thread each
     request_seconds: float = 10.0
     window_seconds: float = 60.0
     slowest: int = 1800

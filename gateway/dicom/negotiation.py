@@ -7,8 +7,9 @@ same thing every time, so the answer to a request is remembered by the request's
 import struct
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 from pynetdicom import evt
@@ -26,6 +27,16 @@ from gateway.dicom.status import Rejection
 
 ASSOCIATE_RQ: Final = 1
 _HEAD = struct.Struct(">H2x16s16s32x")  # PS3.8 table 9-11 up to the variable items
+_ITEM = struct.Struct(">BxH")
+# items of a request, what is inside of them and behind how many bytes (PS3.8 section 9.3.2, PS3.7
+# annex D.3.3). User identity (58H) is not looked at, and no answer to it means just that
+_KNOWN: Mapping[int, tuple[int, frozenset[int]]] = MappingProxyType(
+    {
+        0x10: (0, frozenset()),
+        0x20: (4, frozenset({0x30, 0x40})),
+        0x50: (0, frozenset(range(0x51, 0x58))),
+    }
+)
 _LARGEST_REMEMBERED: Final = 1 << 16
 _MOST_REMEMBERED: Final = 1 << 20  # bytes of requests; what is made of them takes ten times that
 
@@ -101,7 +112,7 @@ class Negotiator:
     def _negotiated(self, raw: bytes) -> Agreement:
         try:
             pdu = A_ASSOCIATE_RQ()
-            pdu.decode(raw)
+            pdu.decode(_known(raw))
             request = pdu.to_primitive()
             sent: list[bytes] = []
             one = _Acceptor(self._ae, sent.append)
@@ -122,6 +133,32 @@ class Negotiator:
         return Agreement(
             str(request.application_context_name or ""), one.accepted, request, sent[0]
         )
+
+
+def _known(raw: bytes) -> bytes:
+    """The request without items that are none of ours: they are to be ignored (PS3.8 section
+    9.3.1), and pynetdicom breaks on them."""
+    body = raw[PDU.size : PDU.size + _HEAD.size]
+    for kind, value in _items(raw, PDU.size + _HEAD.size):
+        if kind not in _KNOWN:
+            continue
+        behind, inside = _KNOWN[kind]
+        kept = (_packed(*one) for one in _items(value, behind) if one[0] in inside)
+        body += _packed(kind, value[:behind] + b"".join(kept) if inside else value)
+    return PDU.pack(ASSOCIATE_RQ, len(body)) + body
+
+
+def _items(raw: bytes, at: int) -> Iterator[tuple[int, bytes]]:
+    while at < len(raw):
+        kind, length = _ITEM.unpack_from(raw, at)
+        at += _ITEM.size + length
+        if at > len(raw):
+            raise ProtocolError("an association request that was cut")
+        yield kind, raw[at - length : at]
+
+
+def _packed(kind: int, value: bytes) -> bytes:
+    return _ITEM.pack(kind, len(value)) + value
 
 
 class _Acceptor(Association):

@@ -102,9 +102,10 @@ class Retrieval(QueryRetrieveServiceClass):
 
     def SCP(self, req: Any, context: PresentationContext) -> None:
         """Serve one request."""
-        if not isinstance(req, C_GET | C_MOVE):
-            raise ValueError("not a retrieval")
-        event = evt.EVT_C_GET if isinstance(req, C_GET) else evt.EVT_C_MOVE
+        is_get = str(req.AffectedSOPClassUID).endswith(".3")
+        if not isinstance(req, C_GET if is_get else C_MOVE):
+            raise ValueError("not a retrieval of this SOP class")
+        event = evt.EVT_C_GET if is_get else evt.EVT_C_MOVE
         attributes = {
             "request": req,
             "context": context.as_tuple,

@@ -39,7 +39,6 @@ _EVENTS: Mapping[int, evt.InterventionEvent] = {  # PS3.7 table E.1-1, Command F
 
 
 C_FIND_RQ: Final = 0x0020
-_C_ECHO_RQ: Final = 0x0030
 FIRST_N_SERVICE: Final = 0x0100
 
 
@@ -69,8 +68,11 @@ class Services:
             *(module.SOP_CLASSES for module in modules)
         )
         self.handlers: dict[evt.EventType, Any] = {evt.EVT_C_ECHO: (_verified, None)}
+        self._served = {(evt.EVT_C_ECHO, VERIFICATION)}
+        self._served |= {(evt.EVT_C_FIND, name) for name in self._finders}
         for module in modules:
             for event, function, *more in module.handlers(parts):
+                self._served |= {(event, name) for name in module.SOP_CLASSES}
                 self.handlers[event] = (_watched(event, function), more[0] if more else None)
         if self._finders:
             self.handlers[evt.EVT_C_FIND] = (_watched(evt.EVT_C_FIND, self._find), [parts])
@@ -83,10 +85,8 @@ class Services:
                 established(association(), self._parts)
 
     def serves(self, command_field: int, sop_class: str) -> bool:
-        """Whether there is a function for this kind of request. pynetdicom takes anything in a
-        context of Verification for a C-ECHO."""
-        known = _EVENTS.get(command_field) in self.handlers
-        return known and (command_field == _C_ECHO_RQ) == (sop_class == VERIFICATION)
+        """Whether there is a function for this kind of request of this SOP class."""
+        return (_EVENTS.get(command_field), sop_class) in self._served
 
     def _find(self, event: evt.Event, parts: Parts) -> Iterator[tuple[int, Any]]:
         yield from self._finders[str(event.request.AffectedSOPClassUID)](event, parts)

@@ -7,10 +7,13 @@ import pytest
 from sqlalchemy import delete, update
 
 from gateway.checking import run_check
-from storage import tables
+from storage import ingest, tables
 from tests.contract.conftest import NOW
 from tests.contract.keeping import Kept, place_of, settings_of
+from tests.contract.test_review_arrival import encoded
 from worklist.errors import Refusal
+
+LARGE = encoded("1.4", "1.4.1", "1.4.1.1", EncapsulatedDocument=b"\1\2" * (3 << 20))
 
 
 @pytest.fixture
@@ -27,7 +30,8 @@ def filled(kept):
     kept.receive("1.1", "1.1.1.1", InstanceNumber="9")
     kept.receive("1.2", "1.2.1.1", calling="WEST", ImageComments="x" * 3000)
     kept.receive("1.3", "1.3.1.1", ImageComments="y" * 1000)
-    kept.receive("1.4", "1.4.1.1", EncapsulatedDocument=b"\1\2" * (3 << 20))
+    kept.now += timedelta(seconds=1)
+    kept.give(LARGE)
     return kept
 
 
@@ -179,9 +183,8 @@ def test_what_waits_gets_its_job_again(check, filled):
         assert leased is not None
 
 
-def test_a_torn_record_is_told_of_and_cut(check, filled, engine):
-    if engine != "sqlite and files":
-        pytest.skip("only files have segments")
+@pytest.mark.parametrize("engine", ["sqlite and files"])  # only files have segments
+def test_a_torn_record_is_told_of_and_cut(check, filled):
     path, _ = place_of(filled.objects, filled.locator("1.3.1.1"))
     for one in filled.objects._segments["dicom"]._idle:  # as if its process had ended
         os.close(one.descriptor)
@@ -196,9 +199,8 @@ def test_a_torn_record_is_told_of_and_cut(check, filled, engine):
     assert check() == (0, [])
 
 
-def test_damage_amid_a_segment_is_told_of_and_never_cut(check, filled, engine):
-    if engine != "sqlite and files":
-        pytest.skip("only files have segments")
+@pytest.mark.parametrize("engine", ["sqlite and files"])  # only files have segments
+def test_damage_amid_a_segment_is_told_of_and_never_cut(check, filled):
     for one in filled.objects._segments["dicom"]._idle:
         os.close(one.descriptor)
     filled.objects._segments.clear()
@@ -212,3 +214,49 @@ def test_damage_amid_a_segment_is_told_of_and_never_cut(check, filled, engine):
     assert sorted(line.partition("\t")[0] for line in lines) == ["missing", "torn"]
     assert "mended" not in "".join(lines)
     assert path.stat().st_size == len(whole)
+
+
+# --- the door, beside it -----------------------------------------------------------------------
+
+
+def test_a_lost_or_changed_object_is_whole_again_when_its_device_sends_it_again(check, filled):
+    first, second = encoded("1.1", "1.1.1", "1.1.1.2", InstanceNumber="2"), LARGE
+    filled.objects.delete(filled.locator("1.1.1.2"))
+    filled.flip(filled.locator("1.4.1.1"), at=5 << 20)
+    assert check(repair=True)[0] == 1
+    assert len(filled.rows(tables.fault)) == 2
+    rows = len(filled.rows(tables.instance))
+    filled.now += timedelta(seconds=1)
+    for data in (first, second):
+        assert filled.give(data).what == "same"
+    assert len(filled.rows(tables.instance)) == rows
+    assert filled.rows(tables.fault) == []
+    assert check() == (0, [])
+    assert "damaged" not in marks(filled, "1.1")
+    assert filled.give(first).what == "same"
+    assert len(list(filled.objects.list())) == rows
+
+
+@pytest.mark.parametrize("is_swept", [True, False])
+def test_a_commit_that_comes_late_is_believed_only_when_its_object_is_still_there(
+    filled, monkeypatch, is_swept
+):
+    clock = iter((0.0, 3600.0, *[3600.0] * 10))
+    monkeypatch.setattr(ingest, "_clock", lambda: next(clock))
+    put = filled.objects.put
+
+    def swept(*given, **more):
+        locator = put(*given, **more)
+        if is_swept:
+            filled.objects.delete(locator)
+        return locator
+
+    monkeypatch.setattr(filled.objects, "put", swept)
+    if not is_swept:
+        assert filled.receive("1.9", "1.9.1.1").what == "new"
+        return
+    with pytest.raises(Refusal, match="too late"):
+        filled.receive("1.9", "1.9.1.1")
+    monkeypatch.undo()
+    assert filled.receive("1.9", "1.9.1.1").what == "same"  # the device tries again
+    assert filled.objects.get(filled.locator("1.9.1.1"))

@@ -262,8 +262,11 @@ class Peer:
                     return elements_of(bytes(raw))
 
     def status(self) -> int:
-        """The status of the next response."""
-        return int.from_bytes(self.command()[0x0900], "little")
+        """The status of the next response. What the gateway reports meanwhile of commitments asked
+        for before is no response."""
+        while 0x0900 not in (command := self.command()):
+            pass
+        return int.from_bytes(command[0x0900], "little")
 
     def statuses(self) -> list[int]:
         """The statuses of the responses up to the last."""

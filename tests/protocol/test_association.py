@@ -4,10 +4,33 @@ import socket
 import struct
 import threading
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import pytest
 from pynetdicom.sop_class import Verification
+
+from tests.protocol.hostile import (
+    C_FIND,
+    C_GET,
+    C_MOVE,
+    C_STORE,
+    COMMITMENT,
+    FIND,
+    MOVE,
+    RELEASE,
+    VERIFICATION,
+    Named,
+    Peer,
+    associate_rq,
+    associated,
+    command,
+    element,
+    item,
+    message,
+    presentation,
+    proposing,
+    user_information,
+)
 
 CT = "1.2.840.10008.5.1.4.1.1.2"
 US_MULTI = "1.2.840.10008.5.1.4.1.1.3.1"
@@ -106,6 +129,70 @@ def test_one_class_in_several_contexts(call):
     with call(contexts=[(CT, (syntax,)) for syntax in (EXPLICIT, JPEG, JPIP)]) as device:
         accepted = device.association.accepted_contexts
         assert [str(context.transfer_syntax[0]) for context in accepted] == [EXPLICIT, JPEG]
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [item(0x5F, b"new"), item(0x58, b"\x09\x01\x00\x04user\x00\x00"), item(0x53, b"\0\5\0\5")],
+)
+def test_items_that_nobody_knows_are_ignored(gateway, extra):
+    proposed = presentation(1, VERIFICATION, (IMPLICIT,))
+    items = (item(0x6F, b"new"), proposed, user_information(extra))
+    with Peer(gateway.port) as peer:
+        peer.say(associate_rq(*items, calling=b"EAST_CT"))
+        kind, accepted = peer.hear()
+        assert kind == 2
+        assert item(0x21, b"\1\0\0\0" + item(0x40, IMPLICIT.encode())) in accepted
+        peer.say(RELEASE)
+        assert peer.hear()[0] == 6
+
+
+def test_every_class_with_a_patient_is_stored(call):
+    """Retired ones and performed protocols too; protocols that are a device's own are not."""
+    hardcopy = tuple(f"1.2.840.10008.5.1.1.{last}" for last in (27, 29, 30))
+    performed = tuple(f"1.2.840.10008.5.1.4.1.1.200.{last}" for last in (2, 8))
+    planned = "1.2.840.10008.5.1.4.1.1.200.1"
+    wanted = (*hardcopy, *performed)
+    with call(contexts=[(name, (EXPLICIT,)) for name in (*wanted, planned)]) as device:
+        assert set(device.contexts()) == set(wanted)
+
+
+@pytest.mark.parametrize(
+    ("agreed", "kind"),
+    [
+        (VERIFICATION, C_STORE),
+        (FIND, C_STORE),
+        (FIND, C_MOVE),
+        (MOVE, C_FIND),
+        (MOVE, C_GET),
+        (COMMITMENT, C_FIND),
+    ],
+)
+def test_an_operation_that_is_not_of_its_sop_class_is_refused(gateway, agreed, kind):
+    named = Named(sop_class=agreed)
+    more = (element(0x0600, b"ANYBODY"),) if kind == C_MOVE else ()
+    if kind == C_STORE:
+        more = (element(0x1000, named.sop.encode()),)
+    with associated(gateway.port, (agreed, EXPLICIT), calling="EAST_CT") as peer:
+        peer.say(message(1, command(kind, agreed, *more), named.encoded()))
+        assert peer.status() == 0x0211
+        peer.say(RELEASE)
+        assert peer.hear()[0] == 6
+    assert not gateway.versions(named.sop)
+    assert not gateway.files()
+
+
+def test_two_hundred_that_ask_slowly_are_all_heard(gateway):
+    """A long line: the second half of each request is on its way while all others begin."""
+    request = proposing((VERIFICATION, IMPLICIT), calling=b"EAST_CT")
+    with ExitStack() as stack:
+        peers = [stack.enter_context(Peer(gateway.port)) for _ in range(200)]
+        for peer in peers:
+            peer.say(request[:100])
+        until(lambda: gateway.edge.waiting == 200)
+        for peer in peers:
+            peer.say(request[100:])
+        assert [peer.hear()[0] for peer in peers] == [2] * 200
 
 
 def test_limit_for_each_device(new_gateway, limits, associate):

@@ -30,6 +30,7 @@ from tests.recovery.device import (
     EXPLICIT,
     SUCCESS,
     Device,
+    Rejected,
     Sample,
     image_sample,
     kept,
@@ -58,6 +59,8 @@ NAME, LATIN = "缪序测", "Miaoxu^Ceyan"
 QUESTION, DESCRIPTION = "缪家的提问", "缪家的检查"
 FINDINGS, IMPRESSION = "缪家的所见文字", "缪家的印象文字"
 REASON = "缪家的更正理由"
+RETURNING = ["device", "add", CENTER, "PACS", "--host", "127.0.0.1", "--port", "1"]
+RETURNING += ["--returns-reports"]
 
 # the routes of a session take no ids; they are shown in the tests of signing in
 _SESSION = "/api/session"
@@ -88,11 +91,28 @@ class Ids:
 # --- the first center's day --------------------------------------------------------------------
 
 
-def secret_sample(dataset):
+def with_secrets(dataset):
     dataset.SpecificCharacterSet = "ISO_IR 192"
     dataset.PatientName = f"{LATIN}={NAME[0]}^{NAME[1:]}"
     dataset.StudyDescription = DESCRIPTION
     dataset.AdditionalPatientHistory = QUESTION
+    return dataset
+
+
+def secret_sample(dataset):
+    return Sample(with_secrets(dataset))
+
+
+def mislabelled_sample(dataset):
+    """The same in GB18030 under the label of Latin-1."""
+    dataset = with_secrets(dataset)
+    dataset.SpecificCharacterSet = "ISO_IR 100"
+    for place, text in (
+        ("PatientName", f"{NAME[0]}^{NAME[1:]}"),
+        ("StudyDescription", DESCRIPTION),
+        ("AdditionalPatientHistory", QUESTION),
+    ):
+        setattr(dataset, place, text.encode("gb18030").decode("latin-1"))
     return Sample(dataset)
 
 
@@ -100,7 +120,7 @@ class Day:
     """A running gateway with something of everything at the first center."""
 
     def __init__(self, folder):
-        furnished(folder)
+        furnished(folder, [(RETURNING, "")])
         policy = folder / "policy.toml"
         policy.write_text(POLICY)
         self.house = House(folder, policy=policy)
@@ -122,6 +142,7 @@ class Day:
         self.ecg = secret_sample(kept("ecg-sinus-72"))
         self.image = secret_sample(kept("ct-one-slice-128"))
         self.page = secret_sample(ecg_pdf(DING))
+        self.mislabelled = mislabelled_sample(kept("ecg-sinus-72"))
 
     def token(self, name, site):
         """A program of this site with every role that it may have."""
@@ -180,7 +201,8 @@ def studies(day):
     task = day.task_of(day.reader, critical.study)
     report = day.signed(task, "critical")
     (waiting,) = expect(200, day.doctor.get("/api/critical"))["open"]
-    first = ids_of(critical, task, report, critical_id=waiting["id"])
+    ids = edge_ids(day)
+    first = ids_of(critical, task, report, critical_id=waiting["id"], **ids)
 
     withdrawn = day.send(CART, day.ecg)
     task = day.task_of(day.reader, withdrawn.study)
@@ -196,7 +218,40 @@ def studies(day):
     task = day.task_of(day.reader, image.study)
     page = day.send(CART, day.page)
     paper = ids_of(page, day.task_of(day.reader, page.study))
-    return [first, second, ids_of(image, task), paper]
+    repaired = day.send(CART, day.mislabelled)
+    fifth = ids_of(repaired, day.task_of(day.reader, repaired.study))
+    return [first, second, ids_of(image, task), paper, fifth]
+
+
+def edge_ids(day):
+    """An order, a device, a report on its way to one, and a caller that was refused."""
+    order = {
+        "request_id": str(uuid.uuid4()),
+        "patient": {"id": "P8", "name": NAME, "name_latin": LATIN},
+        "modality": "ECG",
+        "procedure": DESCRIPTION,
+        "question": QUESTION,
+    }
+    placed = expect(201, day.doctor.post("/api/orders", order))
+    with pytest.raises(Rejected):
+        Device(day.house.dicom_port, "STRANGER")
+    found = {}
+
+    def there():
+        devices = expect(200, day.coordinator.get("/api/devices"))["devices"]
+        going = expect(200, day.coordinator.get("/api/transmissions"))["transmissions"]
+        refused = expect(200, day.coordinator.get("/api/refused-callers"))["refused"]
+        found.update(devices=devices, going=going, refused=refused)
+        return going and refused
+
+    until(there, "a report on its way, and a refused caller")
+    (device,) = (one for one in found["devices"] if one["ae_title"] == CART)
+    return {
+        "order_id": placed["id"],
+        "device_id": str(device["id"]),
+        "transmission_id": found["going"][0]["id"],
+        "refused_id": found["refused"][0]["id"],
+    }
 
 
 def ids_of(instance, task, report=None, **more):
@@ -228,7 +283,8 @@ MADE_UP = {
     "series_uid": "2.25.199999999999999999999999999999999999992",
     "sop_uid": "2.25.199999999999999999999999999999999999993",
     **dict.fromkeys(("task_id", "report_id", "critical_id"), uuid.UUID(int=9).hex),
-    **dict.fromkeys(("study_id", "notice_id"), "999999999"),
+    **dict.fromkeys(("study_id", "notice_id", "device_id"), "999999999"),
+    **dict.fromkeys(("order_id", "transmission_id", "refused_id"), uuid.UUID(int=9).hex),
     "site": "nowhere",
     "listed": "1",
     "v": "0123456789abcdef",
@@ -250,7 +306,7 @@ _FILLED = {
     "dark": "1",
     "nameless": "1",
     "note": "x",
-    "priority": None,
+    "priority": "routine",
     "q": NAME,
     "patient_is": "here",
     "reason": "x",
@@ -258,6 +314,17 @@ _FILLED = {
     "request_id": str(uuid.UUID(int=8)),
     "result": "normal",
     "tab": "all",
+    **dict.fromkeys(("code", "scheduled_at", "station", "requested_procedure_id", "step_id")),
+    **dict.fromkeys(("accession", "requester", "called", "host", "port", "certificate")),
+    "patient": {"id": "P9", "name": "x"},
+    "modality": "ECG",
+    "procedure": "x",
+    "question": "x",
+    "version": 1,
+    "ae_title": "XX",
+    "tls": False,
+    "returns_reports": False,
+    "state": "accepted",
 }
 
 

@@ -143,6 +143,14 @@ def test_a_device_that_must_use_tls_is_refused_without(secured):
     assert secured.edge.counters.rejected == {"tls_required": 1}
 
 
+def test_without_tls_a_device_does_not_pass_for_one_of_another_site(secured):
+    register(secured, "SAME", "east", tls=True, host="127.0.0.1")
+    register(secured, "SAME", "west")
+    assert not verified(secured.port, "SAME")
+    assert verified(secured.edge.tls_port, "SAME", client())
+    assert secured.edge.counters.rejected == {"tls_required": 1}
+
+
 def test_a_device_with_a_certificate_must_show_that_one(secured):
     register(secured, "CART", tls=True, certificate=secured.cart[2])
     port = secured.edge.tls_port

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from storage import tables
-from tests.recovery.browser import Person, expect
+from tests.recovery.browser import Person
 from tests.recovery.device import SUCCESS, Device, HungUp, ecg_sample, image_sample
 from tests.recovery.house import CART, SCANNER, House, until
 

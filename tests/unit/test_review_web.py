@@ -8,6 +8,7 @@ import uuid
 import pytest
 
 from gateway.web import live
+from storage import following
 from tests.unit.web_house import House
 from worklist.events import Fact, Happened
 from worklist.person import Role
@@ -158,7 +159,8 @@ def test_a_stream_ends_with_its_session_however_much_happens(house, monkeypatch)
 
 
 def test_a_browser_that_was_away_for_long_hears_the_newest_not_the_oldest(house, monkeypatch):
-    monkeypatch.setattr(live, "MOST_AT_ONCE", 5)
+    for module in (live, following):
+        monkeypatch.setattr(module, "MOST", 5)
     su = house.browser("su")
     with su.live(), house.parts.view() as unit:
         before = unit.facts.position()
