@@ -10,9 +10,9 @@ from sqlalchemy import text
 
 from gateway.settings import Settings
 from gateway.stores import open_index, upgrade_index
+from storage.conflict import Undecided
 from storage.following import Follower
 from storage.index import Index, open_engine
-from storage.conflict import Undecided
 from tests.contract.conftest import NOW
 from tests.engines.keeper import free_port
 from tests.engines.wire import Wire
