@@ -114,13 +114,16 @@ class _Looking:
             return
         torn = [one for one in objects.segments() if one.torn and not one.in_use]
         if torn and self._repair:
-            objects.cut_torn()
+            objects.cut_torn(self._is_named)
             left = {one.name for one in objects.segments() if one.torn}
         else:
             left = {one.name for one in torn}
         for one in torn:
             text = f"segment {one.name}: {one.torn} bytes behind its last record"
             self._say("torn", text, mended=one.name not in left)
+
+    def _is_named(self, locator: str) -> bool:
+        return not check.still_without_row(self._at.view, [locator])
 
     def _counts(self) -> None:
         wrong = list(check.wrong_counts(self._at.view))

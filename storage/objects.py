@@ -7,8 +7,9 @@ Verbs over opaque locators: put or begin, get, read (a range), length, list, del
 import fcntl
 import os
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -147,12 +148,15 @@ class LocalObjects:
         for folder in self._root.glob(f"*/{_SEGMENTS}"):
             yield from self._of_kind(folder.parent.name).survey()
 
-    def cut_torn(self) -> int:
-        """Give back what is left of records that were never finished; in how many segments."""
-        return sum(
-            self._of_kind(folder.parent.name).cut_torn()
-            for folder in self._root.glob(f"*/{_SEGMENTS}")
-        )
+    def cut_torn(self, is_named: Callable[[str], bool]) -> int:
+        """Give back what is left of records that were never finished; in how many segments.
+        `is_named`: whether a row names this locator; then it was promised, and is damaged."""
+        cut = 0
+        for folder in self._root.glob(f"*/{_SEGMENTS}"):
+            place = folder.relative_to(self._root).as_posix()
+            named = partial(_asked, is_named, place)
+            cut += self._of_kind(folder.parent.name).cut_torn(named)
+        return cut
 
     def delete(self, locator: str) -> None:
         """See `Objects.delete`."""
@@ -261,6 +265,10 @@ class _File:
     def _close(self) -> None:
         self._is_over = True
         os.close(self._descriptor)
+
+
+def _asked(is_named: Callable[[str], bool], place: str, segment: str, at: int) -> bool:
+    return is_named(f"{place}/{segment}/{at}")
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import struct
 import threading
 import uuid
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,8 +64,23 @@ class Segment:
     name: str
     living: int
     dead: int
+    end: int  # where the records end and the rest begins
     torn: int
     in_use: bool
+
+
+class _Held(NamedTuple):
+    """What a segment holds. See `Segment`."""
+
+    living: int
+    dead: int
+    end: int
+    torn: int
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether all may go: nothing lives in it, and nothing is damaged."""
+        return not self.living and not self.torn
 
 
 @dataclass
@@ -131,13 +146,14 @@ class Segments:
         for path in sorted(self._folder.glob("*")):
             try:
                 with self._opened(path.name) as descriptor:
-                    found = _surveyed(descriptor, path.name)
+                    found = Segment(path.name, *_held(descriptor), _in_use(descriptor))
             except FileNotFoundError:  # given back meanwhile
                 continue
             yield found
 
-    def cut_torn(self) -> int:
-        """Cut off what is left of records that were never finished; in how many segments."""
+    def cut_torn(self, is_named: Callable[[str, int], bool]) -> int:
+        """Cut off what is left of records that were never finished; in how many segments. A record
+        that `is_named` (segment, offset) was finished once: it is damaged, and stays."""
         cut = 0
         for path in sorted(self._folder.glob("*")):
             with (
@@ -145,10 +161,11 @@ class Segments:
                 self._opened(path.name, os.O_RDWR) as descriptor,
             ):
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                found = _surveyed(descriptor, path.name)
-                if found.torn and not _magic_after(descriptor, found.torn):
-                    size = os.fstat(descriptor).st_size
-                    os.ftruncate(descriptor, size - found.torn)
+                found = _held(descriptor)
+                if found.torn and not (
+                    is_named(path.name, found.end) or _magic_after(descriptor, found.torn)
+                ):
+                    os.ftruncate(descriptor, found.end)
                     os.fdatasync(descriptor)
                     cut += 1
         return cut
@@ -171,7 +188,7 @@ class Segments:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return
-        if not any(one.lives for one in _records(descriptor)):
+        if _held(descriptor).is_nothing:
             (self._folder / segment).unlink(missing_ok=True)
 
     @contextmanager
@@ -196,7 +213,7 @@ class Segments:
         """Append nothing more, and take back what was not finished."""
         try:
             os.ftruncate(segment.descriptor, segment.size)
-            if not any(one.lives for one in _records(segment.descriptor)):
+            if _held(segment.descriptor).is_nothing:
                 (self._folder / segment.name).unlink(missing_ok=True)
         finally:
             os.close(segment.descriptor)
@@ -267,12 +284,12 @@ def _records(descriptor: int) -> Iterator[_Record]:
         record = following
 
 
-def _surveyed(descriptor: int, name: str) -> Segment:
+def _held(descriptor: int) -> _Held:
     size, end, living, dead = os.fstat(descriptor).st_size, 0, 0, 0
     for one in _records(descriptor):
         end = one.end
         living, dead = living + one.lives, dead + (not one.lives)
-    return Segment(name, living, dead, max(size - end, 0), _in_use(descriptor))
+    return _Held(living, dead, end, max(size - end, 0))
 
 
 def _in_use(descriptor: int) -> bool:

@@ -4,7 +4,7 @@ import os
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import delete, update
+from sqlalchemy import delete, select, update
 
 from gateway.checking import run_check
 from storage import ingest, tables
@@ -260,3 +260,31 @@ def test_a_commit_that_comes_late_is_believed_only_when_its_object_is_still_ther
     monkeypatch.undo()
     assert filled.receive("1.9", "1.9.1.1").what == "same"  # the device tries again
     assert filled.objects.get(filled.locator("1.9.1.1"))
+
+
+@pytest.mark.parametrize("engine", ["sqlite and files"])  # only files have segments
+def test_a_damaged_record_at_the_end_is_no_torn_one(check, filled):
+    """It was promised: neither a repair nor the removal of its neighbours takes away what is
+    left of it."""
+    path, _ = place_of(filled.objects, filled.locator("1.3.1.1"))
+    for one in filled.objects._segments["dicom"]._idle:
+        os.close(one.descriptor)
+    filled.objects._segments.clear()
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.seek(size - 40)  # in the data of the last record
+        file.write(b"?")
+    named = _named_in(filled, path.name)
+    last = max(named, key=lambda one: int(one.rpartition("/")[2]))
+    damaged = filled.objects.get(last)
+    assert check(repair=True)[0] == 1
+    assert path.stat().st_size == size
+    for locator in set(named) - {last}:
+        filled.objects.delete(locator)
+    assert filled.objects.get(last) == damaged
+
+
+def _named_in(filled, segment):
+    with filled.index.view() as unit:
+        rows = unit.connection.execute(select(tables.instance.c.locator)).scalars()
+        return [one for one in rows if f"/{segment}/" in one]

@@ -15,10 +15,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from pydicom.dataset import Dataset
-from sqlalchemy import func, select
+from pynetdicom import AE
 
-from storage.tables import instance
 from tools.bench import large, peers, templates
+from tools.bench.asking import STUDY_FIND
 from tools.bench.figures import Figure, NotMeasured, one, remark, several
 from tools.bench.house import AE_TITLE, CART, PATIENCE, ROOT, SCANNER, House
 from tools.bench.peers import Receiver
@@ -95,7 +95,8 @@ def measure(
             receivers += [peer] if peer else []
         seen = _repeated(works, receivers, stopwatch, repetitions)
         biggest = list(large.measure(house, quick=repetitions == 1))
-    yield _found(house, works, seen)
+        found = _found(house, works, seen)
+    yield found
     for name in peers.COMMANDS.keys() - seen.keys():
         yield remark(f"{name}: {'does not start' if peers.program(name) else 'not installed'}")
     for work in works:
@@ -105,14 +106,30 @@ def measure(
 
 
 def _found(house: House, works: Sequence[Work], seen: dict[str, "_Seen"]) -> Figure:
-    """Whether everything that was answered with success is in the index."""
+    """Whether everything that was answered with success is found by C-FIND."""
     ours = [seen[name].runs[work.title] for name in (TELEREAD, ENCRYPTED) for work in works]
     sent = sum(run.instances for runs in ours for run in runs) + 1  # and the large one
-    with house.parts() as parts, parts.view() as unit:
-        found = unit.connection.execute(select(func.count()).select_from(instance)).scalar_one()
+    found = _counted(house)
     if found != sent:
-        raise NotMeasured(f"{sent} instances were answered with success, {found} are there")
-    return remark(f"after the last answer all {found:,} instances of Teleread's are in the index")
+        raise NotMeasured(f"{sent} instances were answered with success, {found} are found")
+    return remark(f"after the last answer all {found:,} instances are found by C-FIND")
+
+
+def _counted(house: House) -> int:
+    """The instances of every study that a C-FIND finds."""
+    device = AE(SCANNER)
+    device.add_requested_context(STUDY_FIND)
+    keys = Dataset()
+    keys.QueryRetrieveLevel, keys.StudyInstanceUID = "STUDY", ""
+    keys.NumberOfStudyRelatedInstances = None
+    asked = device.associate("127.0.0.1", house.dicom_port, ae_title=AE_TITLE)
+    if not asked.is_established:
+        raise NotMeasured("nobody takes a C-FIND")
+    try:
+        answers = asked.send_c_find(keys, STUDY_FIND)
+        return sum(int(one.NumberOfStudyRelatedInstances) for _, one in answers if one is not None)
+    finally:
+        asked.release()
 
 
 def _works(folder: Path) -> list[Work]:
