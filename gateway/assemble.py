@@ -52,6 +52,7 @@ class Parts:
     def close(self) -> None:
         """End connections and give the data folder free."""
         self.index.close()
+        self.objects.close()
         if self.lock is not None:
             self.lock.close()
 

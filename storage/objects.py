@@ -68,6 +68,9 @@ class Objects(Protocol):
     def delete(self, locator: str) -> None:
         """Forget the object; one that is not there is no error."""
 
+    def close(self) -> None:
+        """Hold nothing open any more."""
+
     def require_room(self) -> None:
         """Refuse (OUT_OF_RESOURCES) when new studies must not be taken for want of space."""
 
@@ -164,6 +167,11 @@ class LocalObjects:
             record[0].delete(record[1], record[2])
         else:
             self._path(locator).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """See `Objects.close`."""
+        for segments in self._segments.values():
+            segments.close()
 
     def require_room(self) -> None:
         """See `Objects.require_room`."""

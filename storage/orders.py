@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
@@ -163,7 +163,7 @@ class Orders:
         return None if row is None else order_of(row)
 
 
-@cache
+@lru_cache(256)
 def _waiting_where(given: tuple[str, ...], names: int, paged: bool) -> Select[Any]:
     statement = _waiting.where(*(_LIMITS[name] for name in given))
     if names:
@@ -174,7 +174,7 @@ def _waiting_where(given: tuple[str, ...], names: int, paged: bool) -> Select[An
     return statement.where(after) if paged else statement
 
 
-@cache
+@lru_cache(256)
 def _listed_where(by_state: bool, paged: bool) -> Select[Any]:
     statement = _listed
     if by_state:

@@ -1,12 +1,12 @@
 """Which studies, series and instances match the keys of a query (QIDO-RS, C-FIND)?
 
-Every statement is built once for each shape of a query.
+A statement is built once for each shape of a query.
 """
 
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
 
 from sqlalchemy import BindParameter, ColumnElement, Connection, Row, Select, bindparam, select
 
@@ -42,6 +42,9 @@ __all__ = [
     "Level",
     "Query",
 ]
+
+# statements that are remembered; callers decide which keys they combine
+_MOST_SHAPES: Final = 256
 
 _sites: BindParameter[Any] = bindparam("sites", expanding=True)
 _at_sites = study.c.site.in_(_sites)
@@ -124,14 +127,14 @@ class Query:
         return self._connection.execute(_versions, values).all()
 
 
-@cache
+@lru_cache(_MOST_SHAPES)
 def _statement(level: Level, shape: Shape) -> Select[Any]:
     conditions = [condition(*key) for key in shape]
     statement = _BASES[level].where(_within(shape), *conditions)
     return statement.limit(bindparam("most")).offset(bindparam("skip"))
 
 
-@cache
+@lru_cache(_MOST_SHAPES)
 def _matching(level: Level, shape: Shape, checked: tuple[str, ...], ranges: bool) -> Select[Any]:
     """Ids of what matches, and the columns of the keys that are looked at again."""
     looked_at = [column for name in checked for column in columns_of(name)]
@@ -145,7 +148,7 @@ def _within(shape: Shape) -> ColumnElement[bool]:
     return (study.c.site + "").in_(_sites) if leads(shape) else _at_sites
 
 
-@cache
+@lru_cache(_MOST_SHAPES)
 def _fields(level: Level, names: tuple[str, ...]) -> Select[Any]:
     own = IDS[level]
     fields = [FIELDS[name].label(name) for name in names]

@@ -142,6 +142,9 @@ class S3Objects:
         with _refusing(locator):
             self._client.remove_object(self._bucket, self._prefix + locator)
 
+    def close(self) -> None:
+        """See `Objects.close`. Connections that are kept end with the process."""
+
     def require_room(self) -> None:
         """Room for large objects on their way; how full the store is only the store knows."""
         room = os.statvfs(self._spool)

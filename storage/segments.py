@@ -177,10 +177,18 @@ class Segments:
                 record = _living(descriptor, at)
                 os.pwrite(descriptor, bytes((_DEAD,)), at + _STATE_AT)
                 os.fdatasync(descriptor)
-                give_back(descriptor, record.start, record.length)
+                if _is_known(descriptor, record):  # a damaged length would reach into neighbours
+                    give_back(descriptor, record.start, record.length)
                 self._give_back_all(segment, descriptor)
         except FileNotFoundError:
             return
+
+    def close(self) -> None:
+        """Hold no segment any more: another process may see to them. A put opens a new one."""
+        with self._mutex:
+            idle, self._idle = self._idle, []
+        for segment in idle:
+            self._close(segment)
 
     def _give_back_all(self, segment: str, descriptor: int) -> None:
         """Remove the file when nothing lives in it and nobody appends to it."""
@@ -323,16 +331,23 @@ def _magic_after(descriptor: int, torn: int) -> bool:
 
 def _is_whole(descriptor: int, record: _Record) -> bool:
     """Whether every byte is the one that was put."""
+    if not _is_known(descriptor, record):
+        return False
+    digest = hashlib.sha256()
+    for piece in _pieces(descriptor, record.start + record.last_part, record.end - _DIGEST):
+        digest.update(piece)
+    proof = os.pread(descriptor, _DIGEST, record.end - _DIGEST)
+    return proof == digest.digest()
+
+
+def _is_known(descriptor: int, record: _Record) -> bool:
+    """Whether lengths, and all but the last part, are what was put."""
     if os.fstat(descriptor).st_size < record.end or record.last_part > record.length:
         return False
     crc = zlib.crc32(_LENGTHS.pack(record.length, record.last_part))
     for piece in _pieces(descriptor, record.start, record.start + record.last_part):
         crc = zlib.crc32(piece, crc)
-    digest = hashlib.sha256()
-    for piece in _pieces(descriptor, record.start + record.last_part, record.end - _DIGEST):
-        digest.update(piece)
-    proof = os.pread(descriptor, _DIGEST, record.end - _DIGEST)
-    return crc == record.crc and proof == digest.digest()
+    return crc == record.crc
 
 
 def _pieces(descriptor: int, at: int, end: int) -> Iterator[bytes]:

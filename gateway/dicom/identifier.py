@@ -29,6 +29,7 @@ from worklist.errors import Refusal
 LEVEL: Final = 0x00080052
 CHARACTER_SET: Final = 0x00080005
 _MOST: Final = 1 << 16  # bytes of one value
+_MOST_PATTERNS: Final = 16  # each one is a condition of the statement
 _DA = re.compile(r"(\d{4})\.?(\d{2})\.?(\d{2})")
 _UID = re.compile(r"[0-9.]{1,64}")
 
@@ -158,8 +159,10 @@ def _text(value: str) -> OneOf | Like:
 
 
 def _codes(value: str) -> Match | None:
-    values = tuple(one.upper() for one in _listed(value))
+    values = tuple(dict.fromkeys(one.upper() for one in _listed(value)))
     if any(is_wild(one) for one in values):
+        if len(values) > _MOST_PATTERNS:
+            raise ValueError("more wildcards than anybody asks for")
         return Like(tuple(pattern(one) for one in values), case=True)
     return OneOf(values)
 

@@ -94,10 +94,12 @@ class Caller:
         self._association.dul.send_encoded(b"".join(pieces))
 
     def answer(self, message_id: int) -> int:
-        """The status."""
+        """The status. A peer that does not answer, or not to this, has lost count: what it said
+        next would be taken for the answer to something else."""
         _, found = self._association.dimse.get_msg(block=True)
         status = getattr(found, "Status", None)
-        if status is None:
+        if status is None or found.MessageIDBeingRespondedTo != message_id:
+            self.abort()
             raise LostError
         return int(status)
 

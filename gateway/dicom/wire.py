@@ -201,7 +201,7 @@ class Wire:
             raise PeerGoneError("cut") from None
         if bell is not None:
             poll.register(bell, select.POLLIN)
-        return bool(poll.poll(seconds * 1000))
+        return bool(poll.poll(max(seconds, 0.0) * 1000))  # less than nothing would be for ever
 
     def cut(self, how: int) -> None:
         """Shut the connection down, from any thread. SSLSocket's own method would take the keys

@@ -92,6 +92,29 @@ def test_a_segment_in_use_stays_though_nothing_lives_in_it(store, root):
     assert len(files(root)) == 1
 
 
+def test_deleting_a_record_of_damaged_length_leaves_its_neighbours(store, root):
+    first, second = (store.put("dicom", [b"h" * 20, data * 9000]) for data in (b"a", b"b"))
+    (file,) = files(root)
+    with file.open("r+b") as raw:
+        raw.seek(16)  # the first record's length
+        raw.write((16000).to_bytes(8, "little"))
+    store.delete(first)
+    assert store.get(second) == b"h" * 20 + b"b" * 9000
+
+
+def test_a_store_that_is_closed_holds_no_segment(store, root):
+    kept = store.put("dicom", [b"kept"])
+    lost = store.put("dicom", [b"lost"])
+    assert [one.in_use for one in store.segments()] == [True]
+    store.close()
+    assert [one.in_use for one in store.segments()] == [False]
+    after = store.put("dicom", [b"after"])
+    store.delete(lost)
+    assert {one: store.get(one) for one in store.list()} == {kept: b"kept", after: b"after"}
+    store.delete(kept)
+    assert len(files(root)) == 1
+
+
 def test_puts_at_once_take_a_segment_each_and_share_none(store, root):
     together = threading.Barrier(8)
     put: dict[str, bytes] = {}

@@ -292,6 +292,7 @@ def test_every_level_and_its_counts(gateway, keep):
         (STUDY, "STUDY", {"StudyDate": "-"}, 0xC000),
         (STUDY, "STUDY", {"StudyTime": "9999"}, 0xC000),
         (STUDY, "STUDY", {"StudyInstanceUID": "1.2.x"}, 0xC000),
+        (STUDY, "STUDY", {"ModalitiesInStudy": [f"A{one}*" for one in range(17)]}, 0xC000),
     ],
 )
 def test_an_identifier_that_cannot_be_served_is_refused(gateway, model, level, keys, status):

@@ -26,6 +26,7 @@ from pynetdicom import AE, build_context, build_role, evt
 from pynetdicom.sop_class import _STORAGE_CLASSES
 
 from gateway.dicom.contexts import is_storage
+from tests.protocol import hostile
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*alue.*:UserWarning")
 
@@ -421,6 +422,40 @@ def test_a_get_without_a_context_for_the_class_fails(gateway, keep, lines):
     assert (responses[-1][0].Status, counts(responses[-1][0])) == (0xA702, (0, 1, 0, None))
     assert kept == []
     assert any("takes no syntax" in line and one.SOPInstanceUID in line for line in lines())
+
+
+@pytest.mark.parametrize("said", ["nothing", "another answer", "half a cancel"])
+def test_a_get_whose_peer_does_not_answer_is_ended(new_gateway, limits, associate, image, said):
+    gateway = new_gateway(limits=limits(response_seconds=1))
+    dataset = image()
+    with associate(gateway.port) as device:
+        assert device.store(dataset) == 0x0000
+    role = hostile.item(0x54, struct.pack(">H", len(CT)) + CT.encode() + b"\0\1")
+    asked = hostile.associate_rq(
+        hostile.presentation(1, hostile.GET, (hostile.IMPLICIT,)),
+        hostile.presentation(3, CT, (hostile.EXPLICIT,)),
+        hostile.user_information(role),
+        calling=b"EAST_CT",
+    )
+    keys = hostile.im(0x00080052, b"STUDY ") + hostile.im(
+        0x0020000D, hostile.even(dataset.StudyInstanceUID.encode(), b"\0")
+    )
+    late = (hostile.short(0x0120, 99), hostile.short(0x0900, 0))
+    answer = hostile.command(0x8001, CT, *late, data=False)
+    cancel = hostile.message(1, hostile.command(0x0FFF, hostile.GET, data=False))
+    with hostile.Peer(gateway.port, seconds=10) as peer:
+        peer.say(asked)
+        assert peer.hear()[0] == 2
+        peer.say(hostile.message(1, hostile.command(hostile.C_GET, hostile.GET), keys))
+        assert peer.command()[0x1000].strip(b"\0").decode() == dataset.SOPInstanceUID
+        if said == "another answer":
+            peer.say(hostile.message(3, answer))
+        if said == "half a cancel":
+            peer.say(cancel[:8])
+            time.sleep(1.2)  # the rest comes after the time for the answer
+            peer.say(cancel[8:])
+        assert peer.closed()
+    hostile.until(lambda: gateway.edge.associations == 0)
 
 
 def test_a_refused_sub_operation_of_a_get_is_counted(gateway, keep):
