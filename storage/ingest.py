@@ -82,7 +82,7 @@ class Ingest:
         _agree(received, header)
         digest = received.digest or hashlib.sha256(received.data).digest()
         # nothing is written for content that is here already, unless it comes as a surprise
-        expected_new = received.association in self._brings_new
+        expected_new = received.association in self._brings_new and self._has_room()
         versions = () if expected_new else self._versions(received, header)
         if versions and (same := self._same(versions, received, header, digest)):
             return same
@@ -131,6 +131,13 @@ class Ingest:
         kept = Kept(incoming.commit(), incoming.offset, incoming.size, digest.hex())
         arriving = Arriving(received, header, kept, incoming.began)
         return self._entered(arriving, put_at, is_first=not versions)
+
+    def _has_room(self) -> bool:
+        try:
+            self._objects.require_room()
+        except Refusal:  # what is here already needs none
+            return False
+        return True
 
     def _versions(self, received: Received, header: Header) -> Sequence[Any]:
         """What is here already under this UID."""

@@ -59,7 +59,7 @@ def calling(house, title):
 def test_a_stranger_is_let_in_on_purpose_only(house, page):
     page.get_by_test_id("tab-refused").click()
     with calling(house, "NEW_CART") as association:
-        assert association.is_rejected
+        assert not association.is_established
     line = stranger(page, "NEW_CART")
     expect(line).to_be_visible()  # by itself
     line.dblclick()
@@ -70,7 +70,7 @@ def test_a_stranger_is_let_in_on_purpose_only(house, page):
     expect(form.get_by_test_id("field-ae_title")).to_have_value("NEW_CART")
     expect(form.get_by_test_id("field-ae_title")).not_to_be_editable()
     with calling(house, "NEW_CART") as association:
-        assert association.is_rejected  # neither a click nor Enter has let it in
+        assert not association.is_established  # neither a click nor Enter has let it in
 
     page.keyboard.press("Control+Enter")
     expect(form).to_contain_text("Choose a site")

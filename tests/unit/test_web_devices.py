@@ -250,7 +250,7 @@ def test_a_page_left_open_is_no_sign_of_a_person(house, adam):
 
 def test_a_refused_caller_is_admitted_and_comes_in(house, adam):
     with calling(house, "NEWCOMER") as association:
-        assert association.is_rejected
+        assert not association.is_established
     one = refused(adam, "NEWCOMER")
     assert (one["called"], one["address"], one["certificate"]) == ("TELEREAD", "127.0.0.1", None)
     assert one["times"] >= 1
@@ -278,7 +278,7 @@ def test_admitting_what_is_wrong_admits_nobody_and_keeps_the_line(house, adam):
     assert answer.json()["field"] == "host"
     assert refused(adam, "STAYS_OUT")["id"] == one["id"]
     with calling(house, "STAYS_OUT") as association:
-        assert association.is_rejected
+        assert not association.is_established
 
 
 def test_an_ignored_caller_stands_there_again_when_it_calls_again(house, adam):
