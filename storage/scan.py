@@ -71,7 +71,7 @@ TRANSFER_SYNTAXES: MappingProxyType[str, Coding] = MappingProxyType(
 """Every transfer syntax that is taken, and how it writes headers. Each door refuses the others."""
 
 # PS3.5 section 7.1.2: these have two reserved bytes and a 32-bit length, all others a 16-bit length
-_LONG = frozenset(
+LONG = frozenset(
     {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
 )
 _SHORT = frozenset(
@@ -93,7 +93,7 @@ _SHORT = frozenset(
     }
     | {b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US"}
 )
-_NAMES = {vr: vr.decode() for vr in _LONG | _SHORT}
+_NAMES = {vr: vr.decode() for vr in LONG | _SHORT}
 _STRUCTS = {
     True: (struct.Struct("<HHI"), struct.Struct("<HH2sH"), struct.Struct("<I")),
     False: (struct.Struct(">HHI"), struct.Struct(">HH2sH"), struct.Struct(">I")),
@@ -270,7 +270,7 @@ def _header(data: Buffer, at: int, stop: int, coding: Coding) -> tuple[int, str,
         return tag, _NAMES[code], at + 8, length
     if group == 0xFFFE or not tag:
         return tag, "", at + 8, four.unpack_from(data, at)[2]
-    if code not in _LONG:
+    if code not in LONG:
         return tag, *_unknown(data, at, stop, coding)
     if at + 12 > stop:
         raise Refusal(Code.TRUNCATED, "The data set ends inside of an element's header.")

@@ -16,7 +16,7 @@ from sqlalchemy import Row
 from gateway.dicom.identifier import CHARACTER_SET, LEVEL, Identifier
 from storage import requested
 from storage.query import Level
-from storage.scan import Coding
+from storage.scan import LONG, Coding
 from worklist.characters import Encoder, encoder_for
 
 RETRIEVE_AE_TITLE: Final = 0x00080054
@@ -25,7 +25,6 @@ _PLAIN, _UNICODE = Encoder(()), Encoder(("ISO_IR 192",))
 _GROUPS: Final = ("Alphabetic", "Ideographic", "Phonetic")
 
 Value = str | None
-_LONG = frozenset({"OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV"})
 
 
 @dataclass(frozen=True)
@@ -199,7 +198,7 @@ class Answers:
         order = "<" if self._coding.little else ">"
         if self._coding.implicit:
             head = struct.pack(f"{order}HHI", tag >> 16, tag & 0xFFFF, len(value))
-        elif vr in _LONG:
+        elif vr.encode() in LONG:
             head = struct.pack(
                 f"{order}HH2sHI", tag >> 16, tag & 0xFFFF, vr.encode(), 0, len(value)
             )

@@ -23,7 +23,7 @@ from gateway.dicom.entries import (
     Keys,
     vr_of,
 )
-from gateway.dicom.identifier import WrongIdentifier
+from gateway.dicom.identifier import WrongIdentifier, day_of_key
 from storage.charset import Text, text_of
 from storage.matching import Like, check_of, clock_range, is_wild, name_key, name_patterns, pattern
 from storage.orders import Waiting
@@ -35,7 +35,6 @@ _End = TypeVar("_End")
 
 _MOST: Final = 1 << 12  # characters of one key
 _DEEPEST: Final = 4  # sequences in sequences
-_DA = re.compile(r"(\d{4})\.?(\d{2})\.?(\d{2})")
 # they speak of the query itself
 _NOT_KEYS: Final = frozenset({CHARACTER_SET, 0x00080201})
 # nobody in particular: then every device, every performer may take it
@@ -230,12 +229,7 @@ def _ends(key: str, read: Callable[[str], _End]) -> tuple[_End | None, _End | No
 
 
 def _da(text: str) -> str:
-    found = _DA.fullmatch(text)
-    if found is None:
-        raise ValueError("not a date")
-    day = "".join(found.groups())
-    datetime.strptime(day, "%Y%m%d")  # noqa: DTZ007 - only whether there is such a day
-    return day
+    return day_of_key(text).isoformat().replace("-", "")
 
 
 def _tm(text: str) -> tuple[str, str]:

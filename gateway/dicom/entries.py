@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from pydicom.datadict import dictionary_VR
 
-from storage.scan import Coding
+from storage.scan import LONG, Coding
 from worklist.characters import Encoder, encoder_for
 from worklist.order import Order, OrderState, ProcedureCode
 from worklist.priority import to_dicom
@@ -175,9 +175,6 @@ def _texts(entry: Entry) -> Iterator[str]:
 
 # --- bytes ---------------------------------------------------------------------------------------
 
-_LONG = frozenset(  # PS3.5 section 7.1.2
-    {"SQ", "UN", "UT", "UC", "UR", "OB", "OD", "OF", "OL", "OV", "OW", "SV", "UV"}
-)
 _ITEM: Final = 0xFFFEE000
 
 
@@ -203,7 +200,7 @@ def _head(vr: str, raw: bytes, coding: Coding) -> bytes:
     """VR and length (PS3.5 section 7.1)."""
     if coding.implicit:
         return _length(raw, coding)
-    if vr in _LONG:
+    if vr.encode() in LONG:
         return vr.encode() + b"\0\0" + _length(raw, coding)
     return vr.encode() + struct.pack("<H" if coding.little else ">H", len(raw))
 

@@ -178,8 +178,8 @@ def _number(value: str) -> Match | None:
 def _dates(value: str) -> Match | None:
     first, last = _ends(value)
     if first == last and first is not None and "-" not in _plain(value):
-        return OneOf((_day(first),))
-    return Between(_day(first) if first else None, _day(last) if last else None)
+        return OneOf((day_of_key(first),))
+    return Between(day_of_key(first) if first else None, day_of_key(last) if last else None)
 
 
 def _times(value: str) -> Match | None:
@@ -201,7 +201,8 @@ def _ends(value: str) -> tuple[str, str]:
     return first, last
 
 
-def _day(value: str) -> date:
+def day_of_key(value: str) -> date:
+    """A DA of a query, the retired form with dots too; ValueError for what is none."""
     found = _DA.fullmatch(value)
     if found is None:
         raise ValueError("not a date")
@@ -342,6 +343,6 @@ def _together(identifier: Identifier) -> Moment | None:
     start = _moment(clock_1)[0] if clock_1 else time.min
     end = _moment(clock_2)[1] if clock_2 else time.max
     return Moment(
-        datetime.combine(_day(day_1), start) if day_1 else None,
-        datetime.combine(_day(day_2), end) if day_2 else None,
+        datetime.combine(day_of_key(day_1), start) if day_1 else None,
+        datetime.combine(day_of_key(day_2), end) if day_2 else None,
     )
